@@ -1,0 +1,43 @@
+//! The deterministic heart of Postroom.
+//!
+//! Every rule about order, batching, retry, commit, pause, drain and dead letters is one pure state machine,
+//! the [`Processor`]. It is told what happened and answers what to do; it reads no clock, draws no
+//! randomness of its own and does no I/O, so a log of its inputs replays byte for byte.
+//!
+//! The loop around it has three lines of life:
+//!
+//! ```
+//! # use postroom_core::{Input, Moment, Processor, Settings};
+//! let mut processor: Processor<&str> = Processor::new(Settings::default());
+//! processor.handle(Moment::START, Input::Tick);
+//! while let Some(output) = processor.poll_output() {
+//!     // execute it
+//! #   drop(output);
+//! }
+//! // sleep until processor.next_deadline(), or until something happens
+//! ```
+
+#[cfg(feature = "simulation")]
+mod bugs;
+mod failure;
+mod input;
+mod output;
+mod processor;
+mod record;
+mod settings;
+#[cfg(feature = "simulation")]
+pub mod simulation;
+mod snapshot;
+
+#[cfg(feature = "simulation")]
+pub use bugs::Bug;
+pub use failure::{Class, Dependency, Ended, Failure, Reason};
+pub use input::{Input, Outcome, Record, RunResult};
+pub use output::{CircuitState, DeadLetter, HaltCause, Output, PauseCause, Run};
+pub use processor::Processor;
+pub use record::{
+    Attempt, FetchEpoch, Generation, KeyHash, Moment, Offset, OffsetRange, Partition, RunId, Ticket, Topic,
+    TopicPartition,
+};
+pub use settings::{Claims, Flood, Ordering, Pressure, Retry, Settings};
+pub use snapshot::{PartitionPhase, PartitionSnapshot, Snapshot};
