@@ -1,8 +1,8 @@
 //! What a status page reads: a plain value.
 
+use crate::failure::Dependency;
 use crate::output::{CircuitState, PauseCause};
 use crate::record::{Attempt, Generation, Moment, Offset, TopicPartition};
-use crate::failure::Dependency;
 
 /// The state of a processor at one moment.
 #[derive(Clone, Debug)]
