@@ -1,1 +1,5 @@
-//! Postroom
+//! Postroom, the mailroom for a blog's events.
+
+pub mod codec;
+pub mod event;
+pub mod ports;
