@@ -6,7 +6,7 @@ mod clock;
 mod driver;
 mod group;
 mod observe;
-mod service;
+
 mod single;
 mod status;
 mod tally;
