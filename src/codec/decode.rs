@@ -40,7 +40,8 @@ impl Codec {
         verify(shape, framed.datum, self.budget())?;
         let id = self.event_id(record, &headers, ready, framed.datum)?;
         let time = event_time(record, &headers)?;
-        let datum = Datum { bytes: framed.datum, schema: framed.schema, ready };
+        let budget = self.budget();
+        let datum = Datum { bytes: framed.datum, schema: framed.schema, ready, budget };
         let event = E::decode(event_type, &datum)?;
         Ok(Some(Envelope { id, event_type: event_type.name, time, event, record: record.clone() }))
     }

@@ -40,14 +40,11 @@ pub(crate) fn text_field<'b>(
     for before in fields.get(..field)? {
         walk.value(before).ok()?;
     }
-    match fields.get(field)?.as_ref() {
-        Shape::String => walk.text().ok(),
-        Shape::Union(branches) => {
-            let branch = walk.branch(branches).ok()?;
-            matches!(branch, Shape::String).then(|| walk.text().ok()).flatten()
-        }
-        _ => None,
+    let mut field = fields.get(field)?.as_ref();
+    if let Shape::Union(branches) = field {
+        field = walk.branch(branches).ok()?;
     }
+    if matches!(field, Shape::String) { walk.text().ok() } else { None }
 }
 
 /// A place in the bytes of a datum.
@@ -240,6 +237,10 @@ impl<'b> Walk<'b> {
         let taken = self.bytes.get(self.at..end).ok_or_else(|| self.cut())?;
         self.at = end;
         Ok(taken)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        self.take(N)?.try_into().map_err(|_| self.cut())
     }
 
     /// Counts values against the budget.
