@@ -1,5 +1,6 @@
 //! Postroom, the mailroom for a blog's events.
 
 pub mod codec;
+pub mod config;
 pub mod event;
 pub mod ports;
