@@ -5,6 +5,8 @@
 //! [`GroupMetrics::publish`] puts the group's state on the [`Board`], which the pages of [`http`] read without
 //! waiting for anybody.
 
+#![expect(clippy::disallowed_methods, reason = "timestamps, ages and rates: telemetry reads the clock")]
+
 mod board;
 mod families;
 mod group;

@@ -3,6 +3,7 @@
 use postroom_core::Reason;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 
+use crate::codec::Detail;
 use crate::telemetry::families::Families;
 use crate::telemetry::outcome::{Ending, RetryReason};
 
@@ -61,8 +62,8 @@ impl TopicHandles {
             })?;
             Ok((kind.to_owned(), each))
         });
-        let details = DECODE_DETAILS.iter().map(|detail| {
-            Ok((*detail, families.decode_failures.get_metric_with_label_values(&[group, topic, detail])?))
+        let details = Detail::ALL.iter().map(|detail| detail.code()).chain([OTHER]).map(|detail| {
+            Ok((detail, families.decode_failures.get_metric_with_label_values(&[group, topic, detail])?))
         });
         Ok(Self {
             name: topic.to_owned(),
@@ -102,17 +103,3 @@ impl TopicHandles {
 
 /// The label of what is not known.
 pub(crate) const OTHER: &str = "other";
-
-/// What can be wrong with a record's bytes. The last one stands for what is not in the list.
-const DECODE_DETAILS: [&str; 10] = [
-    "bad_frame",
-    "truncated",
-    "trailing_bytes",
-    "budget",
-    "incompatible",
-    "bad_datum",
-    "no_value",
-    "bad_header",
-    "unknown_schema",
-    OTHER,
-];
