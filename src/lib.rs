@@ -1,5 +1,8 @@
 //! Postroom, the mailroom for a blog's events.
 
+pub mod adapters;
 pub mod codec;
+pub mod effects;
 pub mod event;
 pub mod ports;
+pub mod testkit;
