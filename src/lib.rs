@@ -1,8 +1,14 @@
 //! Postroom, the mailroom for a blog's events.
 
+pub use postroom_core as core;
+
 pub mod adapters;
 pub mod codec;
 pub mod effects;
 pub mod event;
+pub mod handler;
 pub mod ports;
+pub mod runtime;
 pub mod testkit;
+
+pub use runtime::Group;
