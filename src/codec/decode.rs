@@ -4,8 +4,8 @@ use crate::codec::frame::{Headers, unframe};
 use crate::codec::typed::{Datum, Event};
 use crate::codec::verify::{Budget, text_field, verify};
 use crate::codec::writer::Ready;
-use crate::codec::{Codec, DecodeError, Detail, SchemaRef, time};
-use crate::event::{Envelope, EventId, EventType, RawRecord};
+use crate::codec::{Codec, DecodeError, Detail, SchemaRef};
+use crate::event::{Envelope, EventId, EventType, RawRecord, time};
 
 impl Codec {
     /// Decodes a record as an event of `E`. `None` is a record that `E` does not handle: a tombstone, or an event

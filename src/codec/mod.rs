@@ -8,7 +8,6 @@ mod error;
 mod frame;
 mod resolve;
 mod shape;
-mod time;
 mod typed;
 mod verify;
 mod writer;
