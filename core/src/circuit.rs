@@ -92,7 +92,11 @@ impl Circuits {
 
     pub(crate) fn states(&self) -> Vec<(Dependency, CircuitState)> {
         let state = |open: &Open| {
-            if self.probe.is_some() { CircuitState::HalfOpen } else { CircuitState::Open { until: open.until } }
+            if self.probe.is_some() {
+                CircuitState::HalfOpen
+            } else {
+                CircuitState::Open { until: open.until }
+            }
         };
         self.open.iter().map(|(dependency, open)| (dependency.clone(), state(open))).collect()
     }

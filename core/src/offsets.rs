@@ -79,8 +79,7 @@ impl<T> Window<T> {
         }
         self.expected = Some(offset.next());
         self.watermark.get_or_insert(offset);
-        let done = self.skip_below.is_some_and(|next| offset < next)
-            || self.is_hinted(offset);
+        let done = self.skip_below.is_some_and(|next| offset < next) || self.is_hinted(offset);
         if done && self.entries.is_empty() {
             self.watermark = Some(offset.next());
             return None;

@@ -1,7 +1,11 @@
 use postroom_core::*;
 #[test]
 fn ten_records_are_dispatched_and_committed() {
-    let mut p: Processor<i64> = Processor::new(Settings { ordering: Ordering::Partition, batch: 4.try_into().unwrap(), ..Settings::default() });
+    let mut p: Processor<i64> = Processor::new(Settings {
+        ordering: Ordering::Partition,
+        batch: 4.try_into().unwrap(),
+        ..Settings::default()
+    });
     let tp = TopicPartition::new(Topic::new("t"), Partition(0));
     let g = Generation(1);
     let mut now = Moment::START;
@@ -21,7 +25,13 @@ fn ten_records_are_dispatched_and_committed() {
                 _ => {}
             }
         }
-        match p.next_deadline() { Some(at) => { now = at; p.handle(now, Input::Tick) } None => break }
+        match p.next_deadline() {
+            Some(at) => {
+                now = at;
+                p.handle(now, Input::Tick)
+            }
+            None => break,
+        }
     }
     assert_eq!(seen, (0..10).collect::<Vec<_>>());
     assert_eq!(committed, Some(Offset(10)));

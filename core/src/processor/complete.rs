@@ -42,13 +42,7 @@ impl<T: Clone> Processor<T> {
     }
 
     /// The first `done` records are finished; the next one failed, or was not attempted; the rest goes back.
-    fn finished(
-        &mut self,
-        now: Moment,
-        flight: &InFlight,
-        done: usize,
-        failure: Option<(RunId, Failure)>,
-    ) {
+    fn finished(&mut self, now: Moment, flight: &InFlight, done: usize, failure: Option<(RunId, Failure)>) {
         let generation = flight.generation;
         let Some(part) = self.assigned.get_mut(&generation) else { return };
         let (finished, left) = flight.seqs.split_at(done);
@@ -192,8 +186,7 @@ impl<T: Clone> Processor<T> {
     }
 
     fn outage(&mut self, now: Moment, run: RunId, dependency: Dependency) {
-        let state =
-            self.circuits.outage(now, run, &dependency, &self.settings.retry, &mut self.jitter);
+        let state = self.circuits.outage(now, run, &dependency, &self.settings.retry, &mut self.jitter);
         if let Some(state) = state {
             self.outputs.push_back(Output::Circuit { dependency, state });
         }
