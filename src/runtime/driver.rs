@@ -46,7 +46,10 @@ impl fmt::Display for Ending {
         match self {
             Self::Drained => f.write_str("drained"),
             Self::DeadlinePassed { abandoned } => {
-                write!(f, "the shutdown deadline passed with {abandoned} runs in flight: the next owner repeats them")
+                write!(
+                    f,
+                    "the shutdown deadline passed with {abandoned} runs in flight: the next owner repeats them"
+                )
             }
             Self::Halted(HaltCause::Fatal(failure)) => write!(f, "{}", failure.message),
             Self::Halted(HaltCause::DeadLetterFlood { dead, finished }) => write!(

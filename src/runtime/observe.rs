@@ -98,7 +98,14 @@ impl Observer {
             Input::DeadLettered { ticket } => {
                 if let Some(letter) = self.letters.remove(ticket) {
                     let Letter { partition, reason, attempts, failure } = letter;
-                    self.metrics.dead_lettered(&partition, ticket.offset, "other", reason, attempts, &failure);
+                    self.metrics.dead_lettered(
+                        &partition,
+                        ticket.offset,
+                        "other",
+                        reason,
+                        attempts,
+                        &failure,
+                    );
                 }
             }
             Input::DeadLetterFailed { ticket } => {
