@@ -2,4 +2,5 @@
 
 pub mod codec;
 pub mod event;
+pub mod kafka;
 pub mod ports;
