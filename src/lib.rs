@@ -14,4 +14,4 @@ pub mod runtime;
 pub mod telemetry;
 pub mod testkit;
 
-pub use runtime::Group;
+pub use runtime::{Group, Postroom, RunError};
