@@ -2,6 +2,7 @@
 
 pub use postroom_core as core;
 
+pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod event;

@@ -102,7 +102,10 @@ fn names_follow_the_rules_of_prometheus() {
         assert!(help.ends_with('.'), "{name}");
         for label in *labels {
             let subject = ["topic", "partition", "effect", "state"].contains(label);
-            assert!(subject || !name.split('_').any(|word| word == *label), "{name} repeats its label {label}");
+            assert!(
+                subject || !name.split('_').any(|word| word == *label),
+                "{name} repeats its label {label}"
+            );
             assert!(
                 !["key", "offset", "id", "url", "error", "email"].contains(label),
                 "{name} has an unbounded label"

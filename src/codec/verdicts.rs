@@ -1,6 +1,12 @@
 //! The verdicts of another implementation of Avro, where its recorded cases are at hand.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::indexing_slicing, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 use serde_json::Value;
 
@@ -39,7 +45,12 @@ fn fingerprints_are_those_of_everybody_else() {
             continue;
         };
         let hex: String = ready.writer.rabin.to_le_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        println!("{} {text} {} {}", hex == case["hex"].as_str().unwrap(), canonical_form(&ready.writer.schema), case["hex"]);
+        println!(
+            "{} {text} {} {}",
+            hex == case["hex"].as_str().unwrap(),
+            canonical_form(&ready.writer.schema),
+            case["hex"]
+        );
     }
 }
 
@@ -69,7 +80,12 @@ fn data_decode_as_others_decode_them() {
         let reader = if case["reader"].is_null() { writer } else { schema(&case["reader"]).unwrap() };
         let verdict = verify(&writer.writer.shape, &bytes, BUDGET)
             .and_then(|()| resolve(writer, reader, &bytes, BUDGET))
-            .map(|value| (value, render(&writer.writer.schema, writer.names.get_names(), &mut Walk::new(&bytes, BUDGET))));
+            .map(|value| {
+                (
+                    value,
+                    render(&writer.writer.schema, writer.names.get_names(), &mut Walk::new(&bytes, BUDGET)),
+                )
+            });
         println!("{} {verdict:?} {case}", verdict.is_err() == case.get("error").is_some());
     }
 }
