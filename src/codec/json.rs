@@ -54,7 +54,7 @@ pub(crate) fn render(
         Schema::Boolean => Value::from(walk.boolean()?),
         Schema::Int | Schema::Date | Schema::TimeMillis => Value::from(walk.int()?),
         Schema::TimestampMillis => Value::from(time::write(walk.long()?)),
-        Schema::Float => Value::from(f32::from_le_bytes(walk.array()?)),
+        Schema::Float => shortest(f32::from_le_bytes(walk.array()?)),
         Schema::Double => Value::from(f64::from_le_bytes(walk.array()?)),
         Schema::String | Schema::Uuid(UuidSchema::String) => Value::from(walk.text()?),
         Schema::Bytes
@@ -104,6 +104,11 @@ pub(crate) fn render(
         }
         _ => Value::from(walk.long()?),
     })
+}
+
+/// Writes 1.1 as 1.1, not as the digits of its nearest double.
+fn shortest(number: f32) -> Value {
+    Value::from(number.to_string().parse::<f64>().unwrap_or_else(|_| f64::from(number)))
 }
 
 fn hexadecimal(bytes: &[u8]) -> Value {

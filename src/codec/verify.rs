@@ -168,10 +168,11 @@ impl<'b> Walk<'b> {
 
     fn uuid(&mut self) -> Result<(), DecodeError> {
         let text = self.text()?;
-        let fits = text.len() == 36
-            && text.bytes().enumerate().all(|(place, byte)| match place {
-                8 | 13 | 18 | 23 => byte == b'-',
-                _ => byte.is_ascii_hexdigit(),
+        let hyphen = |place: usize| text.len() == 36 && matches!(place, 8 | 13 | 18 | 23);
+        let fits = matches!(text.len(), 32 | 36)
+            && text.bytes().enumerate().all(|(place, byte)| match byte {
+                b'-' => hyphen(place),
+                digit => digit.is_ascii_hexdigit() && !hyphen(place),
             });
         if fits { Ok(()) } else { Err(poison(Detail::Logical, "a text is not a UUID")) }
     }

@@ -1,14 +1,15 @@
 //! The thin shell around the core: await one happening, tell the processor, execute what it answers.
 
+mod age;
 mod batched;
 mod claims;
 mod clock;
 mod driver;
 mod group;
+mod logs;
 mod observe;
 
 mod single;
-mod status;
 mod tally;
 mod worker;
 mod workers;
@@ -17,7 +18,6 @@ pub use claims::Refusal;
 pub use clock::Clock;
 pub use driver::Ending;
 pub use group::{Group, Position};
-pub use status::{GroupState, GroupView};
 
 /// What the test bench shares with the workers.
 pub(crate) mod bench {
