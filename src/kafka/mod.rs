@@ -16,6 +16,7 @@ mod embedded;
 mod errors;
 mod fetched;
 mod metadata;
+mod outgoing;
 mod positions;
 mod producer;
 mod properties;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroom_core::{Generation, HaltCause, Input, Output, Processor, Run};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::event::RawRecord;
 use crate::ports::{Edge, EdgeError, EdgeEvent};
@@ -95,12 +95,6 @@ pub(crate) struct Inbox {
     pub(crate) control: UnboundedReceiver<Control>,
 }
 
-/// A running group, as the service holds it.
-pub(crate) struct GroupHandle {
-    pub(crate) control: UnboundedSender<Control>,
-    pub(crate) ended: oneshot::Receiver<Ending>,
-}
-
 #[derive(Debug)]
 enum Happening {
     Edge(EdgeEvent),
@@ -173,6 +167,9 @@ impl Driver {
             }
             EdgeEvent::Input(input) => {
                 self.observer.told(self.clock.now(), &input);
+                if let Input::Records { records, .. } = &input {
+                    self.edge.taken(records.len());
+                }
                 self.tell(input);
             }
             // Ends the loop before it comes here.

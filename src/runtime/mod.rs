@@ -9,8 +9,11 @@ mod group;
 mod logs;
 mod observe;
 
+mod service;
 mod single;
+mod start;
 mod tally;
+mod wiring;
 mod worker;
 mod workers;
 
@@ -18,6 +21,8 @@ pub use claims::Refusal;
 pub use clock::Clock;
 pub use driver::Ending;
 pub use group::{Group, Position};
+pub use service::{Broker, Service, StartError};
+pub use wiring::connection;
 
 /// What the test bench shares with the workers.
 pub(crate) mod bench {
