@@ -3,6 +3,7 @@
 pub use postroom_core as core;
 
 pub mod adapters;
+pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod effects;
