@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Problems, Sources, load};
+use crate::runtime::driver::Ending;
 use crate::runtime::group::Group;
 use crate::runtime::service::{Broker, Service, StartError};
 use crate::runtime::shutdown;
-use crate::runtime::driver::Ending;
 use crate::telemetry::http::{HttpError, HttpServer};
-use crate::telemetry::log::{self, LogError, LogSettings};
+use crate::telemetry::log::{self, Color, LogError, LogSettings};
 use crate::telemetry::{Board, BuildInfo, Metrics, MetricsError};
 
 /// A program with handlers of its own, configured like `postroom` itself: `postroom.toml`, then the environment.
@@ -84,9 +84,20 @@ impl Postroom {
     /// The groups cannot start, or one ends by itself.
     pub async fn run(self) -> Result<(), RunError> {
         let metrics = Metrics::new(&BuildInfo::current(), Arc::new(Board::new(env!("CARGO_PKG_VERSION"))))?;
-        let _log = log::start(&LogSettings::from(&self.config.log), Some(&metrics))?;
+        let log = &self.config.log;
+        let settings = LogSettings {
+            level: log.level.clone(),
+            format: log.format,
+            repeats: log.repeats.get(),
+            color: Color::Off,
+        };
+        let _log = log::start(&settings, Some(&metrics))?;
         let _http = if self.config.http.enabled {
-            Some(HttpServer::start(self.config.http.listen, self.config.admin.token.clone(), metrics.clone())?)
+            Some(HttpServer::start(
+                self.config.http.listen,
+                self.config.admin.token.clone(),
+                metrics.clone(),
+            )?)
         } else {
             None
         };
