@@ -151,7 +151,7 @@ fn secrets_are_shown_nowhere() {
         format!("{loaded:?} {}", loaded.config.admin.token.clone().unwrap()).replace("hunter2-raw", "");
     assert!(!shown.contains("hunter2"), "{shown}");
     assert!(loaded.settings.iter().all(|setting| !setting.value.contains("hunter2")));
-    assert_eq!(loaded.config.kafka.sasl.password.unwrap().reveal(), "hunter2-password");
+    assert_eq!(loaded.config.kafka.sasl.password.unwrap().expose(), "hunter2-password");
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_secret_is_read_from_the_file_that_its_twin_names() {
 
     let loaded = load(&sources).unwrap();
 
-    assert_eq!(loaded.config.admin.token.unwrap().reveal(), "from-the-file");
+    assert_eq!(loaded.config.admin.token.unwrap().expose(), "from-the-file");
 }
 
 #[test]

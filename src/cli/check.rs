@@ -9,7 +9,11 @@ use crate::cli::terminal::{Style, Terminal};
 
 pub(crate) fn run(global: &Global, arguments: &CheckArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
     let loaded = loaded(global, terminal)?;
-    let (_codec, schemas) = codec(&loaded.config)?;
+    codec(&loaded.config)?;
+    let schemas = match &loaded.config.registry.directory {
+        None => "those built in".to_owned(),
+        Some(directory) => format!("those built in, and those of {}", directory.display()),
+    };
     let effects: Vec<_> =
         loaded.config.effects.iter().filter(|(_, effect)| effect.enabled).map(|(name, _)| name).collect();
     let set =

@@ -83,6 +83,9 @@ impl From<EdgeError> for Failure {
             EdgeError::FencedInstance(_) => {
                 Self::new(Exit::Configuration, what).fix("give each process its own kafka.instance_id")
             }
+            EdgeError::PositionGone { .. } => Self::new(Exit::Configuration, what).fix(
+                "look at what was removed; then set effects.NAME.on_gap = \"continue\" to go on at what is left",
+            ),
             EdgeError::Configuration(_) => Self::new(Exit::Configuration, what),
             EdgeError::CloseTimedOut => Self::new(Exit::Unfinished, what),
             EdgeError::Client(_) => Self::new(Exit::Internal, what),

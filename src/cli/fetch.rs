@@ -34,7 +34,7 @@ fn exchange(address: &str, path: &str, token: Option<&Secret>) -> io::Result<Str
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let bearer =
-        token.map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", token.reveal()));
+        token.map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", token.expose()));
     let request =
         format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\n{bearer}\r\n");
     stream.write_all(request.as_bytes())?;

@@ -8,17 +8,29 @@
 )]
 
 mod args;
+mod backlog;
 mod check;
 mod completions;
 mod config;
+mod demo;
+mod effects;
+mod emit;
 mod exit;
 mod failure;
+mod feed;
 mod fetch;
+mod import;
 mod poison;
+mod progress;
+mod publish;
+mod report;
+mod run;
 mod running;
 mod sample;
 mod schemas;
+mod serving;
 mod settings;
+mod signals;
 mod status;
 mod terminal;
 mod version;
@@ -58,6 +70,10 @@ fn dispatch(cli: &Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Check(arguments) => check::run(&cli.global, arguments, terminal),
         Command::Completions(arguments) => completions::run(arguments, terminal),
         Command::Config(command) => config::run(&cli.global, command, terminal),
+        Command::Demo(arguments) => demo::run(&cli.global, arguments, terminal),
+        Command::Emit(arguments) => emit::run(&cli.global, arguments, terminal),
+        Command::Import(arguments) => import::run(&cli.global, arguments, terminal),
+        Command::Run(arguments) => run::run(&cli.global, arguments, terminal),
         Command::Status(arguments) => status::run(&cli.global, arguments, terminal),
         Command::Version(arguments) => version::run(arguments, terminal),
     }

@@ -17,7 +17,7 @@ impl Secret {
     }
 
     /// Returns the value, for the one place that needs it.
-    pub fn reveal(&self) -> &str {
+    pub fn expose(&self) -> &str {
         &self.0
     }
 }

@@ -99,7 +99,7 @@ impl Kafka {
             }
         };
         let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-        let secret = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.reveal().to_owned());
+        let secret = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
         set(
             "security.protocol",
             (self.security != Security::Plaintext).then(|| self.security.word().to_owned()),

@@ -188,7 +188,7 @@ fn is_local_host(headers: &HeaderMap) -> bool {
 fn carries(headers: &HeaderMap, token: &Secret) -> bool {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let Some(given) = given.and_then(|value| value.strip_prefix("Bearer ")) else { return false };
-    let (given, token) = (given.as_bytes(), token.reveal().as_bytes());
+    let (given, token) = (given.as_bytes(), token.expose().as_bytes());
     let differences = given.iter().zip(token).fold(0_u8, |sum, (left, right)| sum | (left ^ right));
     given.len() == token.len() && differences == 0
 }
