@@ -82,6 +82,9 @@ fn records_are_in_one_place<T>(partition: &Partition<T>) -> bool {
 }
 
 fn lanes_run_once<T>(partition: &Partition<T>) -> bool {
+    if matches!(partition.phase, Phase::Draining { .. }) {
+        return true;
+    }
     let running = partition.lanes.iter().filter(|(_, lane)| lane.state == State::Running).count();
     match partition.lanes.ordering() {
         Ordering::Unordered => true,
