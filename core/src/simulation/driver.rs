@@ -1,5 +1,8 @@
 //! The driver of one process: tells its processor what happened and executes what it asks for.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::edge::Command;
 use super::history::{Letter, Process, What};
 use super::nemesis::Window;
@@ -23,7 +26,12 @@ impl World {
         let now = self.now;
         let member = self.member(process);
         let moment = member.moment(now);
-        member.processor.handle(moment, input);
+        let processor = &mut member.processor;
+        // In debug builds the processor checks its invariants after each input, by a panic.
+        let sound = catch_unwind(AssertUnwindSafe(|| processor.handle(moment, input)));
+        if let Err(panic) = sound {
+            return self.end_unsound(process, panic.as_ref());
+        }
         while let Some(output) = self.member(process).processor.poll_output() {
             self.note(process, What::Asked(output.clone()));
             self.execute(process, output);
@@ -32,6 +40,13 @@ impl World {
         if let Some(window) = window {
             self.spring(process, window);
         }
+    }
+
+    fn end_unsound(&mut self, process: Process, panic: &(dyn Any + Send)) {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        self.note(process, What::Unsound(text.unwrap_or_default()));
+        self.broken = true;
     }
 
     /// Only time passed.

@@ -91,6 +91,8 @@ pub enum What {
     Told(Input<Letter>),
     /// A processor asked for something.
     Asked(Output<Letter>),
+    /// A processor broke one of its own invariants.
+    Unsound(String),
     /// A processor left a deadline in the past again and again.
     BusyLoop,
     /// A handler began with a record.
@@ -183,6 +185,7 @@ impl fmt::Display for Entry {
             | What::Frozen
             | What::Thawed
             | What::Left
+            | What::Unsound(_)
             | What::BusyLoop
             | What::HintDamaged(_)
             | What::Finished

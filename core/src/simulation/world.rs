@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) generations: u64,
     pub(super) callbacks: u64,
     pub(super) last_progress: Moment,
+    /// A processor broke: the history ends here.
+    pub(super) broken: bool,
     entries: Vec<Entry>,
     queue: BinaryHeap<Reverse<Due>>,
     sequence: u64,
@@ -107,6 +109,7 @@ impl World {
             generations: 0,
             callbacks: 0,
             last_progress: Moment::START,
+            broken: false,
             entries: Vec::with_capacity(4_096),
             queue: BinaryHeap::with_capacity(256),
             sequence: 0,
@@ -125,6 +128,9 @@ impl World {
             };
             self.now = due.at;
             self.happen(due.what);
+            if self.broken {
+                break What::Stuck("a processor is broken".into());
+            }
             if self.nemesis.is_calm() {
                 if self.broker.places.iter().all(super::broker::Place::is_committed) {
                     break What::Finished;

@@ -50,13 +50,15 @@ pub enum Anomaly {
     DeadlinePassed,
     /// A run of a lost partition was not abandoned.
     NotAbandoned,
+    /// A processor's own invariants do not hold.
+    UnsoundState,
     /// Ticks left a deadline in the past.
     BusyLoop,
 }
 
 impl Anomaly {
     /// All anomalies.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::LostEffect,
         Self::PhantomEffect,
         Self::DuplicateEffect,
@@ -78,6 +80,7 @@ impl Anomaly {
         Self::ReleasedInFlight,
         Self::DeadlinePassed,
         Self::NotAbandoned,
+        Self::UnsoundState,
         Self::BusyLoop,
     ];
 }

@@ -102,6 +102,7 @@ impl Checker {
             What::Thawed | What::Began(..) => {}
             What::Told(input) => self.told(input),
             What::Asked(output) => self.asked(output),
+            What::Unsound(why) => self.find(Anomaly::UnsoundState, why.replace('\n', " ")),
             What::BusyLoop => self.find(Anomaly::BusyLoop, "ticks leave a deadline in the past".into()),
             What::Effect { letter, generation, run, epoch } => {
                 self.effect(*letter, *generation, *run, *epoch);
