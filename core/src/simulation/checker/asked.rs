@@ -86,7 +86,7 @@ impl Checker {
         let place = &self.places[tenure.place];
         let letter = place.records[index].letter;
         let finished = tenure.has_finished(index) && tenure.claims < 2;
-        let given = tenure.is_below(letter.offset) || tenure.is_hinted(letter.offset);
+        let given = tenure.is_below(letter.offset) || tenure.is_surely_hinted(letter.offset);
         let lane = Lane::of(letter, self.rules.ordering);
         let overtaken = tenure.overtaken(place, index, lane, before).map(|index| place.records[index].letter);
         if finished || given {

@@ -1,6 +1,6 @@
 //! What one assignment's owner was told and may do: the contract between edge and processor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ledger::{Lane, Place};
 use crate::failure::Class;
@@ -18,6 +18,8 @@ pub(super) struct Tenure {
     /// Kafka's commit at the start.
     pub(super) start: Option<Offset>,
     hint: Vec<OffsetRange>,
+    /// The hint is in order: its owner has no excuse to doubt it.
+    sound_hint: bool,
     /// By record index: what the owner knows to be finished.
     done: Vec<bool>,
     delivered: Vec<bool>,
@@ -31,8 +33,10 @@ pub(super) struct Tenure {
     /// It did not end in good order: crash, freeze, loss, abandoned run.
     pub(super) dirty: bool,
     pub(super) in_flight: Vec<RunId>,
-    /// By record index: transient failures told, and the last failure.
+    /// By record index: transient failures told, and the last failure of its own.
     pub(super) failures: BTreeMap<usize, (u32, Option<Class>)>,
+    /// Records that failed in the company of others.
+    pub(super) shared_failure: BTreeSet<usize>,
     /// Attempts that earlier owners had begun.
     pub(super) begun: BTreeMap<usize, u32>,
     /// By first record and length: how often such a run was refused as a whole.
@@ -75,7 +79,8 @@ impl Tenure {
             phase,
             base,
             start,
-            hint: if sound { finished.to_vec() } else { Vec::new() },
+            hint: finished.to_vec(),
+            sound_hint: sound,
             done: Vec::new(),
             delivered: Vec::new(),
             low: 0,
@@ -88,6 +93,7 @@ impl Tenure {
             dirty: false,
             in_flight: Vec::new(),
             failures: BTreeMap::new(),
+            shared_failure: BTreeSet::new(),
             begun: BTreeMap::new(),
             refused_whole: BTreeMap::new(),
             condemned: Vec::new(),
@@ -131,8 +137,12 @@ impl Tenure {
         offset < self.base || self.has_finished(index) || self.is_hinted(offset)
     }
 
-    /// Says whether the commit's metadata named the record.
-    pub(super) fn is_hinted(&self, offset: Offset) -> bool {
+    /// Says whether sound metadata of the commit named the record.
+    pub(super) fn is_surely_hinted(&self, offset: Offset) -> bool {
+        self.sound_hint && self.is_hinted(offset)
+    }
+
+    fn is_hinted(&self, offset: Offset) -> bool {
         self.hint.iter().any(|range| range.contains(offset))
     }
 

@@ -189,7 +189,7 @@ impl Checker {
                             self.finished(generation, *index, id);
                         }
                         Outcome::Failed(failure) => {
-                            self.failed(generation, *index, &failure.class);
+                            self.failed(generation, *index, &failure.class, 0);
                             break;
                         }
                     }
@@ -209,13 +209,19 @@ impl Checker {
         }
     }
 
-    fn failed(&mut self, generation: Generation, index: usize, class: &Class) {
+    fn failed(&mut self, generation: Generation, index: usize, class: &Class, company: usize) {
         let limit = self.rules.max_attempts;
         let Some(tenure) = self.tenures.get_mut(&generation) else { return };
         let (count, last) = tenure.failures.entry(index).or_default();
         *count += u32::from(matches!(class, Class::Transient { .. }));
-        *last = Some(class.clone());
         let count = *count;
+        if company == 0 {
+            *last = Some(class.clone());
+        } else {
+            tenure.shared_failure.insert(index);
+        }
+        // Nothing is given up for a failure that it shared: alone it has one more attempt.
+        let limit = limit + u32::from(tenure.shared_failure.contains(&index));
         if count > limit {
             self.find(Anomaly::BudgetExceeded, format!("record {index} failed {count} times of {limit}"));
         }
@@ -224,7 +230,7 @@ impl Checker {
     fn failed_whole(&mut self, generation: Generation, indices: &[usize], class: &Class) {
         let Some(first) = indices.first() else { return };
         if indices.len() == 1 || matches!(class, Class::Transient { .. }) {
-            return self.failed(generation, *first, class);
+            return self.failed(generation, *first, class, indices.len() - 1);
         }
         let Some(tenure) = self.tenures.get_mut(&generation) else { return };
         if matches!(class, Class::Dead(_)) {
