@@ -51,9 +51,11 @@ impl World {
 
     /// Only time passed.
     pub(super) fn tick(&mut self, process: Process) {
-        self.member(process).tick_at = None;
-        self.tell(process, Input::Tick);
         let now = self.now;
+        let member = self.member(process);
+        // A stray tick leaves the armed one armed.
+        member.tick_at = member.tick_at.filter(|armed| *armed > now);
+        self.tell(process, Input::Tick);
         let member = self.member(process);
         let behind = member.processor.next_deadline().is_some_and(|due| due <= member.moment(now));
         member.idle_ticks = if behind { member.idle_ticks + 1 } else { 0 };

@@ -221,6 +221,7 @@ impl World {
         }
         let row = self.store.rows[place];
         if row.epoch != epoch {
+            self.after_group(process, Input::Fenced { generation });
             return false;
         }
         if row.next.is_none_or(|theirs| theirs < next) {

@@ -104,6 +104,10 @@ impl Tenure {
     pub(super) fn claimed(&mut self, next: Option<Offset>) {
         self.claims += 1;
         self.phase = Phase::Active;
+        // A claim begins anew: of earlier attempts only the store knows.
+        self.failures.clear();
+        self.shared_failure.clear();
+        self.refused_whole.clear();
         if let Some(next) = next {
             self.base = next;
             self.low = 0;
