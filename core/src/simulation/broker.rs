@@ -20,6 +20,8 @@ pub(super) struct Place {
     /// The next offset that a producer gets.
     end: Offset,
     pub(super) committed: Option<Commit>,
+    /// The highest position that was ever committed: a careless broker may go back.
+    pub(super) highest: Offset,
 }
 
 /// A record in the log.
@@ -49,6 +51,7 @@ impl Broker {
             log: Vec::with_capacity(plan.records),
             end: Offset(0),
             committed: None,
+            highest: Offset(0),
         };
         Self { places: (0..plan.partitions).map(place).collect() }
     }
@@ -85,10 +88,9 @@ impl Place {
         self.log.get_mut(index)
     }
 
-    /// Says whether everything in the log is committed.
-    pub(super) fn is_committed(&self) -> bool {
-        let Some(last) = self.log.last() else { return true };
-        self.committed.as_ref().is_some_and(|commit| commit.next > last.letter.offset)
+    /// Says whether everything in the log was committed.
+    pub(super) fn was_committed(&self) -> bool {
+        self.log.last().is_none_or(|last| self.highest > last.letter.offset)
     }
 
     /// Damages the metadata as a careless tool might; what it says stays true.

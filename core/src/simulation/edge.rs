@@ -183,7 +183,9 @@ impl World {
             if self.broker.places[place].committed.as_ref().is_none_or(|old| old.next < next) {
                 self.last_progress = self.now;
             }
-            self.broker.places[place].committed = Some(commit);
+            let row = &mut self.broker.places[place];
+            row.highest = row.highest.max(next);
+            row.committed = Some(commit);
             let sender = if current { Sender::Current } else { Sender::Stale };
             self.note(process, What::CommitApplied { place, generation, next, sender });
         } else {

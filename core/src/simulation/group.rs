@@ -31,6 +31,8 @@ struct Seat {
     joined: Option<BTreeSet<usize>>,
     /// What it was given last.
     given: BTreeSet<usize>,
+    /// In which generation that was.
+    given_in: u32,
 }
 
 /// What the coordinator sends.
@@ -69,7 +71,7 @@ impl Group {
     pub(super) fn enter(&mut self, process: Process) -> MemberId {
         self.names += 1;
         let id = MemberId(self.names);
-        self.seats.insert(id, Seat { process, joined: None, given: BTreeSet::new() });
+        self.seats.insert(id, Seat { process, joined: None, given: BTreeSet::new(), given_in: 0 });
         id
     }
 
@@ -110,13 +112,18 @@ impl Group {
         notices
     }
 
-    /// A member joins with what it owns.
+    /// A member joins with what it owns. A member that has not seen its last assignment speaks of the past:
+    /// it will join again when it has.
     pub(super) fn join(
         &mut self,
         id: MemberId,
         owned: BTreeSet<usize>,
+        seen: u32,
         random: &mut Random,
     ) -> Vec<Notice> {
+        if self.seats.get(&id).is_none_or(|seat| seat.given_in > seen) {
+            return Vec::new();
+        }
         let mut notices = self.begin_for_all_but(Some(id));
         if let Some(seat) = self.seats.get_mut(&id) {
             seat.joined = Some(owned);
@@ -148,6 +155,7 @@ impl Group {
         let mut notices = Vec::with_capacity(self.seats.len());
         for (id, seat) in &mut self.seats {
             seat.joined = None;
+            seat.given_in = generation;
             seat.given = (0..targets.len())
                 .filter(|place| targets[*place] == Some(*id) && owners[*place].is_none_or(|o| o == *id))
                 .collect();

@@ -35,8 +35,9 @@ impl World {
             Protocol::Eager => BTreeSet::new(),
             Protocol::Cooperative => member.held.keys().copied().collect(),
         };
+        let seen = member.membership.map_or(0, |membership| membership.generation);
         let delay = self.random.micros(500, 60_000);
-        self.after(delay, Happening::JoinArrives(name, owned));
+        self.after(delay, Happening::JoinArrives(name, owned, seen));
     }
 
     /// The coordinator wants everybody to join again.
@@ -192,7 +193,8 @@ impl World {
             return self.lose(process);
         }
         match (callback.then, waiting) {
-            (Then::Join, _) => {}
+            (Then::Join, None) => {}
+            (Then::Join, Some((membership, _))) => self.member(process).membership = Some(membership),
             (Then::Add(_), Some((membership, places))) => {
                 self.take_assignment(process, membership, places);
             }

@@ -70,7 +70,7 @@ pub(super) enum Happening {
     ClaimArrives(Process, usize, Generation),
     TransactionArrives(Process, RunId, usize, Move, Box<[Letter]>, Box<[Letter]>, Generation),
     ReadArrives(Process, RunId, usize),
-    JoinArrives(MemberId, BTreeSet<usize>),
+    JoinArrives(MemberId, BTreeSet<usize>, u32),
     // In the world.
     Produce(usize),
     JoinLimit(u32),
@@ -132,7 +132,7 @@ impl World {
                 break What::Stuck("a processor is broken".into());
             }
             if self.nemesis.is_calm() {
-                if self.broker.places.iter().all(super::broker::Place::is_committed) {
+                if self.broker.places.iter().all(super::broker::Place::was_committed) {
                     break What::Finished;
                 }
                 if self.now.since(self.last_progress) > STALL {
@@ -276,11 +276,9 @@ impl World {
                 self.transaction_arrives(process, run, place, wanted, (&effects, &settled), generation);
             }
             Happening::ReadArrives(process, run, place) => self.read_arrives(process, run, place),
-            Happening::JoinArrives(name, owned) => {
-                if self.group.knows(name) {
-                    let notices = self.group.join(name, owned, &mut self.random);
-                    self.send(notices);
-                }
+            Happening::JoinArrives(name, owned, seen) => {
+                let notices = self.group.join(name, owned, seen, &mut self.random);
+                self.send(notices);
             }
             Happening::Produce(place) => self.produce(place),
             Happening::JoinLimit(round) => self.limit_join(round),
@@ -328,7 +326,7 @@ impl Happening {
             | Self::ClaimArrives(_, _, _)
             | Self::TransactionArrives(..)
             | Self::ReadArrives(_, _, _)
-            | Self::JoinArrives(_, _)
+            | Self::JoinArrives(..)
             | Self::Produce(_)
             | Self::JoinLimit(_)
             | Self::Expire(_, _)
