@@ -196,6 +196,7 @@ impl Checker {
         let over = tenure.phase == Phase::Over;
         let same = place.records[index].letter == dead.payload;
         let (failures, last) = tenure.failures.get(&index).cloned().unwrap_or_default();
+        let shared = tenure.shared_failures.get(&index).copied().unwrap_or(0);
         let begun = tenure.begun.get(&index).copied().unwrap_or(0);
         let founded = match (dead.reason, &last) {
             (Reason::Exhausted | Reason::TimedOut, Some(Class::Transient { .. })) => true,
@@ -210,7 +211,7 @@ impl Checker {
         if over {
             self.find(Anomaly::StaleOwner, format!("dead letter {} of an ended assignment", dead.payload));
         }
-        let early = matches!(last, Some(Class::Transient { .. })) && failures.max(begun + failures) < limit;
+        let early = matches!(last, Some(Class::Transient { .. })) && begun + failures + shared < limit;
         if early || dead.attempts > limit {
             let detail = format!("{} died after {} attempts of {limit}", dead.payload, dead.attempts);
             self.find(Anomaly::BudgetExceeded, detail);
@@ -219,7 +220,8 @@ impl Checker {
 
     fn released(&mut self, generation: Generation) {
         let Some(tenure) = self.tenures.get_mut(&generation) else { return };
-        tenure.phase = Phase::Over;
+        tenure.end(self.entry);
+        tenure.dirty |= !tenure.condemned.is_empty();
         if let Some(run) = tenure.in_flight.first().copied() {
             self.find(Anomaly::ReleasedInFlight, format!("run {} of g{}", run.0, generation.0));
         }

@@ -1,7 +1,6 @@
 //! The end of a history: every record has exactly one final state, and repeats have an excuse.
 
 use super::{Anomaly, Checker};
-use crate::record::Generation;
 use crate::simulation::history::{Letter, RowPolicy};
 
 impl Checker {
@@ -57,10 +56,15 @@ impl Checker {
         let unexcused = record.effects.windows(2).find_map(|pair| {
             let [first, second] = pair else { return None };
             let same = first.generation == second.generation;
-            let in_order = |generation: &Generation| {
-                self.tenures.get(generation).is_some_and(super::Tenure::ended_in_order)
+            // Where the second owner began before the first had ended, or at an older commit than the first
+            // one's last, one of the two was a zombie.
+            let handed_on = match (self.tenures.get(&first.generation), self.tenures.get(&second.generation)) {
+                (Some(one), Some(two)) => {
+                    let successor = one.ended < Some(two.began) && one.last_asked <= two.start;
+                    one.ended_in_order() && successor && !disturbed
+                }
+                _ => false,
             };
-            let handed_on = in_order(&first.generation) && in_order(&second.generation) && !disturbed;
             (first.reported && (same || handed_on)).then_some((first.generation, second.generation))
         });
         if let Some((first, second)) = unexcused {

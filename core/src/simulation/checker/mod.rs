@@ -40,6 +40,7 @@ struct Checker {
     runs: BTreeMap<(Process, RunId), Run>,
     processes: BTreeMap<Process, Owner>,
     findings: Vec<Finding>,
+    entry: usize,
     at: Moment,
     process: Process,
 }
@@ -78,6 +79,7 @@ impl Checker {
             runs: BTreeMap::new(),
             processes: BTreeMap::new(),
             findings: Vec::new(),
+            entry: 0,
             at: Moment::START,
             process: Process(0),
         }
@@ -88,6 +90,7 @@ impl Checker {
     }
 
     fn take(&mut self, entry: &Entry) {
+        self.entry += 1;
         self.at = entry.at;
         self.process = entry.process;
         match &entry.what {
@@ -190,7 +193,7 @@ impl Checker {
         for tenure in self.tenures.values_mut().filter(|tenure| tenure.process == process) {
             if tenure.phase != Phase::Over {
                 tenure.dirty = true;
-                tenure.phase = Phase::Over;
+                tenure.end(self.entry);
             }
         }
         self.processes.remove(&process);

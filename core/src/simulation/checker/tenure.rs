@@ -1,6 +1,6 @@
 //! What one assignment's owner was told and may do: the contract between edge and processor.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::ledger::{Lane, Place};
 use crate::failure::Class;
@@ -30,13 +30,16 @@ pub(super) struct Tenure {
     pub(super) commits_asked: u32,
     pub(super) commits_answered: u32,
     pub(super) last_commit_taken: bool,
-    /// It did not end in good order: crash, freeze, loss, abandoned run.
+    /// It did not end in good order: crash, freeze, loss, abandoned run, unanswered dead letter.
     pub(super) dirty: bool,
+    /// By entries of the history: when it began and ended.
+    pub(super) began: usize,
+    pub(super) ended: Option<usize>,
     pub(super) in_flight: Vec<RunId>,
-    /// By record index: transient failures told, and the last failure of its own.
+    /// By record index: its own transient failures, and its last own failure.
     pub(super) failures: BTreeMap<usize, (u32, Option<Class>)>,
-    /// Records that failed in the company of others.
-    pub(super) shared_failure: BTreeSet<usize>,
+    /// By record index: transient failures that it shared with others of its run.
+    pub(super) shared_failures: BTreeMap<usize, u32>,
     /// Attempts that earlier owners had begun.
     pub(super) begun: BTreeMap<usize, u32>,
     /// By first record and length: how often such a run was refused as a whole.
@@ -91,9 +94,11 @@ impl Tenure {
             commits_answered: 0,
             last_commit_taken: true,
             dirty: false,
+            began: 0,
+            ended: None,
             in_flight: Vec::new(),
             failures: BTreeMap::new(),
-            shared_failure: BTreeSet::new(),
+            shared_failures: BTreeMap::new(),
             begun: BTreeMap::new(),
             refused_whole: BTreeMap::new(),
             condemned: Vec::new(),
@@ -106,7 +111,7 @@ impl Tenure {
         self.phase = Phase::Active;
         // A claim begins anew: of earlier attempts only the store knows.
         self.failures.clear();
-        self.shared_failure.clear();
+        self.shared_failures.clear();
         self.refused_whole.clear();
         if let Some(next) = next {
             self.base = next;
@@ -185,9 +190,18 @@ impl Tenure {
             })
     }
 
+    /// Ends the assignment.
+    pub(super) fn end(&mut self, entry: usize) {
+        self.phase = Phase::Over;
+        self.ended = self.ended.or(Some(entry));
+    }
+
     /// Says whether what it finished must be known to the next owner.
     pub(super) fn ended_in_order(&self) -> bool {
-        !self.dirty && self.commits_asked == self.commits_answered && self.last_commit_taken
+        self.ended.is_some()
+            && !self.dirty
+            && self.commits_asked == self.commits_answered
+            && self.last_commit_taken
     }
 }
 

@@ -14,14 +14,15 @@ impl Checker {
             Input::Assigned { partition, generation, start, finished } => {
                 let phase = if self.in_store() { Phase::Claiming } else { Phase::Active };
                 let place = index_of(partition);
-                let tenure = Tenure::new(self.process, place, phase, *start, finished);
+                let mut tenure = Tenure::new(self.process, place, phase, *start, finished);
+                tenure.began = self.entry;
                 self.tenures.insert(*generation, tenure);
             }
             Input::Claimed { generation, next, attempts } => self.claimed(*generation, *next, attempts),
             Input::Fenced { generation } => {
                 self.drop_runs(*generation);
                 if let Some(tenure) = self.tenures.get_mut(generation)
-                    && matches!(tenure.phase, Phase::Active | Phase::Claiming)
+                    && tenure.phase == Phase::Active
                 {
                     tenure.phase = Phase::Fenced;
                 }
@@ -76,7 +77,7 @@ impl Checker {
                     if let Some(tenure) = self.tenures.get_mut(generation)
                         && tenure.phase != Phase::Over
                     {
-                        tenure.phase = Phase::Over;
+                        tenure.end(self.entry);
                         tenure.dirty = true;
                     }
                 }
@@ -189,7 +190,7 @@ impl Checker {
                             self.finished(generation, *index, id);
                         }
                         Outcome::Failed(failure) => {
-                            self.failed(generation, *index, &failure.class, 0);
+                            self.failed(generation, *index, &failure.class);
                             break;
                         }
                     }
@@ -209,40 +210,42 @@ impl Checker {
         }
     }
 
-    fn failed(&mut self, generation: Generation, index: usize, class: &Class, company: usize) {
+    fn failed(&mut self, generation: Generation, index: usize, class: &Class) {
         let limit = self.rules.max_attempts;
         let Some(tenure) = self.tenures.get_mut(&generation) else { return };
         let (count, last) = tenure.failures.entry(index).or_default();
         *count += u32::from(matches!(class, Class::Transient { .. }));
+        *last = Some(class.clone());
         let count = *count;
-        if company == 0 {
-            *last = Some(class.clone());
-        } else {
-            tenure.shared_failure.insert(index);
-        }
-        // Nothing is given up for a failure that it shared: alone it has one more attempt.
-        let limit = limit + u32::from(tenure.shared_failure.contains(&index));
         if count > limit {
             self.find(Anomaly::BudgetExceeded, format!("record {index} failed {count} times of {limit}"));
         }
     }
 
+    /// A run that fails as a whole is split, so it does not fail so often. A record is not given up for a
+    /// failure that it shared.
     fn failed_whole(&mut self, generation: Generation, indices: &[usize], class: &Class) {
         let Some(first) = indices.first() else { return };
-        if indices.len() == 1 || matches!(class, Class::Transient { .. }) {
-            return self.failed(generation, *first, class, indices.len() - 1);
+        if indices.len() == 1 {
+            return self.failed(generation, *first, class);
         }
+        let limit = self.rules.max_attempts;
         let Some(tenure) = self.tenures.get_mut(&generation) else { return };
-        if matches!(class, Class::Dead(_)) {
-            let count = tenure.refused_whole.entry((*first, indices.len())).or_default();
-            *count += 1;
-            if *count > 2 {
-                let detail = format!("a run of {} from record {first} is not split", indices.len());
-                self.find(Anomaly::BudgetExceeded, detail);
-            }
+        let (count, limit) = match class {
+            Class::Transient { .. } => (tenure.shared_failures.entry(*first).or_default(), limit + SPLITS),
+            Class::Dead(_) => (tenure.refused_whole.entry((*first, indices.len())).or_default(), 2),
+            Class::Outage(_) | Class::Fatal => return,
+        };
+        *count += 1;
+        if *count > limit {
+            let detail = format!("a run of {} from record {first} is not split", indices.len());
+            self.find(Anomaly::BudgetExceeded, detail);
         }
     }
 }
+
+/// How often the longest run can be halved before its first record stands alone.
+const SPLITS: u32 = 8;
 
 /// Returns the index of a partition: the simulated topic's partitions are numbered from 0.
 pub(super) fn index_of(partition: &TopicPartition) -> usize {
