@@ -204,6 +204,8 @@ impl<T: Clone> Partition<T> {
 
     fn schedule(&mut self, lane: LaneId, slot: Slot, cause: Failure, shared: &mut Shared<T>) {
         if matches!(self.phase, Phase::Draining { .. }) {
+            self.put_back(lane, &[slot]);
+            self.lanes.wake(lane);
             return;
         }
         let Some(held) = self.records.get_mut(slot) else { return };

@@ -90,7 +90,6 @@ fn records_are_in_one_place<T>(partition: &Partition<T>) -> bool {
 }
 
 fn lanes_run_once<T>(partition: &Partition<T>) -> bool {
-    // What fails while draining is left to the next owner, its lane as it is.
     if matches!(partition.phase, Phase::Draining { .. }) {
         return true;
     }
