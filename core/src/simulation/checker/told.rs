@@ -178,8 +178,11 @@ impl Checker {
         if let Some(owner) = self.processes.get_mut(&self.process) {
             owner.flying = owner.flying.saturating_sub(1);
         }
-        if tenure.phase == Phase::Over {
-            return;
+        match tenure.phase {
+            Phase::Over => return,
+            // Too late: the deadline may be served before the report.
+            Phase::Draining(deadline) if deadline <= self.at => tenure.dirty = true,
+            Phase::Claiming | Phase::Active | Phase::Fenced | Phase::Draining(_) => {}
         }
         match result {
             RunResult::Done => indices.iter().for_each(|index| self.finished(generation, *index, id)),
