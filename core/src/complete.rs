@@ -8,6 +8,7 @@ use crate::output::{HaltCause, Output};
 use crate::partition::{Partition, Phase};
 use crate::record::{Attempt, Moment, Offset, RunId, Ticket};
 use crate::records::{Slot, Stage};
+use crate::settings::Settings;
 use crate::shared::{Flight, Shared};
 use crate::timers::Timer;
 
@@ -38,7 +39,7 @@ impl<T: Clone> Partition<T> {
     }
 
     /// Tries a record again, if it still waits for that moment.
-    pub(crate) fn retry_due(&mut self, offset: Offset, slot: Slot, at: Moment) {
+    pub(crate) fn retry_due(&mut self, offset: Offset, slot: Slot, at: Moment, settings: &Settings) {
         let Some(held) = self.records.get_mut(slot) else { return };
         if held.offset != offset || held.stage != (Stage::Waiting { until: at }) {
             return;
@@ -46,7 +47,9 @@ impl<T: Clone> Partition<T> {
         held.stage = Stage::Queued;
         let lane = self.lanes.lane_of(held.key, held.aside);
         self.lanes.put_back(lane, &[slot]);
-        self.lanes.wake(lane);
+        if !settings.has(Bug::ForgetLane) {
+            self.lanes.wake(lane);
+        }
     }
 
     /// Counts the first failure's predecessors as finished; what follows it was not attempted.
@@ -220,9 +223,7 @@ impl<T: Clone> Partition<T> {
         let ticket = Ticket { generation: self.generation, offset };
         shared.timers.set(at, Timer::Retry(self.generation, offset, slot));
         shared.emit(Output::RetryScheduled { partition: self.name.clone(), ticket, attempt, at, cause });
-        if !shared.settings.has(Bug::ForgetLane) {
-            self.lanes.wait(lane, slot, &mut self.records, &shared.settings);
-        }
+        self.lanes.wait(lane, slot, &mut self.records, &shared.settings);
     }
 
     fn passed(
