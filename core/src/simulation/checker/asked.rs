@@ -153,6 +153,7 @@ impl Checker {
         if tenure.phase == Phase::Over || tenure.place != place || tenure.process != self.process {
             return self.find(Anomaly::ForeignCommit, format!("g{} is over", generation.0));
         }
+        let fenced = tenure.phase == Phase::Fenced;
         let lowest = tenure.last_asked.max(tenure.start.filter(|_| self.rules.rows == RowPolicy::Follow));
         tenure.last_asked = Some(next);
         let mut passed = tenure.unfinished_below(&self.places[place], next);
@@ -168,6 +169,9 @@ impl Checker {
         let unheard = passed.map(|index| (self.places[place].records[index].letter, tenure.condemned.contains(&index)));
         let untrue = self.places[place].unfinished_below(next);
         let passed = unheard.or_else(|| untrue.map(|record| (record.letter, record.condemned)));
+        if fenced {
+            self.find(Anomaly::StaleOwner, format!("commit {next} of the fenced g{}", generation.0));
+        }
         if let Some(before) = lowest.filter(|before| next < *before) {
             self.find(Anomaly::CommitRegress, format!("g{} asks for {next} after {before}", generation.0));
         }
