@@ -8,7 +8,6 @@ use crate::output::{HaltCause, Output};
 use crate::partition::{Partition, Phase};
 use crate::record::{Attempt, Moment, Offset, RunId, Ticket};
 use crate::records::{Slot, Stage};
-use crate::settings::Settings;
 use crate::shared::{Flight, Shared};
 use crate::timers::Timer;
 
@@ -39,7 +38,7 @@ impl<T: Clone> Partition<T> {
     }
 
     /// Tries a record again, if it still waits for that moment.
-    pub(crate) fn retry_due(&mut self, offset: Offset, slot: Slot, at: Moment, settings: &Settings) {
+    pub(crate) fn retry_due(&mut self, offset: Offset, slot: Slot, at: Moment, shared: &Shared<T>) {
         let Some(held) = self.records.get_mut(slot) else { return };
         if held.offset != offset || held.stage != (Stage::Waiting { until: at }) {
             return;
@@ -47,7 +46,7 @@ impl<T: Clone> Partition<T> {
         held.stage = Stage::Queued;
         let lane = self.lanes.lane_of(held.key, held.aside);
         self.lanes.put_back(lane, &[slot]);
-        if !settings.has(Bug::ForgetLane) {
+        if !shared.settings.has(Bug::ForgetLane) {
             self.lanes.wake(lane);
         }
     }

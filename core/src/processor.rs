@@ -211,9 +211,7 @@ impl<T: Clone> Processor<T> {
                 Timer::Deadline(generation) => self.deadline_passed(generation),
                 Timer::Probe => {}
                 Timer::Retry(generation, offset, slot) => {
-                    self.with(generation, |partition, shared| {
-                        partition.retry_due(offset, slot, at, &shared.settings);
-                    });
+                    self.with(generation, |partition, shared| partition.retry_due(offset, slot, at, shared));
                 }
             }
         }
