@@ -9,9 +9,9 @@ use super::nemesis::Window;
 use super::reached::Point;
 use super::worker::Step;
 use super::world::{Happening, World};
+use crate::failure::Reason;
 use crate::input::Input;
 use crate::output::{CircuitState, DeadLetter, HaltCause, Output, Run};
-use crate::failure::Reason;
 use crate::record::{Generation, Moment};
 
 /// After so many ticks that leave a deadline in the past, the loop is called busy.
@@ -101,7 +101,8 @@ impl World {
         match self.member(process).place_of(generation) {
             None => self.reached.note(Point::StaleInput),
             Some(place) if matches!(input, Input::Records { .. }) => {
-                let paused = self.member(process).held.get(&place).is_some_and(super::member::Held::is_paused);
+                let paused =
+                    self.member(process).held.get(&place).is_some_and(super::member::Held::is_paused);
                 if paused {
                     self.reached.note(Point::RecordsWhilePaused);
                 }

@@ -70,7 +70,10 @@ impl World {
                 .iter()
                 .map(|stored| Record {
                     offset: stored.letter.offset,
-                    key: stored.letter.key.map(|key| KeyHash(u64::from(key).wrapping_mul(0x9e37_79b9_97f4_a7c1))),
+                    key: stored
+                        .letter
+                        .key
+                        .map(|key| KeyHash(u64::from(key).wrapping_mul(0x9e37_79b9_97f4_a7c1))),
                     bytes: 100,
                     payload: stored.letter,
                 })
@@ -176,7 +179,8 @@ impl World {
         let CommitSent { place, generation, membership, next, finished } = sent;
         let current = self.group.is_current(membership);
         let believed = current || self.plan.acceptance == Acceptance::OfAnybody;
-        let fails = self.now < self.nemesis.commits_away_until || self.random.chance(self.plan.rates.commit_fails);
+        let fails =
+            self.now < self.nemesis.commits_away_until || self.random.chance(self.plan.rates.commit_fails);
         let taken = believed && !fails && self.row_follows(process, place, generation, next);
         if taken {
             let commit = super::broker::Commit { next, finished };

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::failure::{Class, Failure, Reason};
 use crate::input::{Input, Outcome, RunResult};
 use crate::output::Output;
 use crate::record::{Generation, Moment, Offset, RunId};
-use crate::failure::{Class, Failure, Reason};
 use crate::settings::{Claims, Ordering};
 
 /// One process of one member: a restarted member is a new process.

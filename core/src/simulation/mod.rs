@@ -11,7 +11,10 @@
     clippy::indexing_slicing,
     reason = "the world makes its own indices, and a wrong one must stop a simulation at once"
 )]
-#![expect(clippy::wildcard_enum_match_arm, reason = "narrator, traps and checker each speak of a few variants")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "narrator, traps and checker each speak of a few variants"
+)]
 
 mod broker;
 pub mod checker;

@@ -6,8 +6,8 @@ use super::group::MemberId;
 use super::history::{Process, What};
 use super::member::{Life, Member};
 use super::reached::Point;
-use super::world::{Happening, World};
 use super::worker::Step;
+use super::world::{Happening, World};
 use crate::input::Input;
 use crate::processor::Processor;
 use crate::record::Moment;
@@ -222,9 +222,10 @@ impl World {
     /// Springs the trap if it lies in this window.
     pub(super) fn spring(&mut self, process: Process, window: Window) {
         let Some(trap) = self.nemesis.trap.as_mut().filter(|trap| trap.window == window) else { return };
-        if !matches!(self.members.get(usize::try_from(process.0).unwrap_or(usize::MAX)).map(|m| m.life),
-            Some(Life::Running | Life::Closing))
-        {
+        if !matches!(
+            self.members.get(usize::try_from(process.0).unwrap_or(usize::MAX)).map(|m| m.life),
+            Some(Life::Running | Life::Closing)
+        ) {
             return;
         }
         if trap.spare > 0 {

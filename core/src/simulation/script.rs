@@ -105,7 +105,10 @@ pub(super) fn attempt(
         Script::Hopeless if random.chance(700) => fails(transient(random, reached)),
         Script::Hangs(times) if before < times => {
             reached.note(Point::HandlerDeadline);
-            Verdict { takes: limit, ..fails(Class::Transient { retry_after: None, ended: Ended::ByDeadline }) }
+            Verdict {
+                takes: limit,
+                ..fails(Class::Transient { retry_after: None, ended: Ended::ByDeadline })
+            }
         }
         Script::Hopeless => {
             reached.note(Point::HandlerDeadline);

@@ -36,7 +36,8 @@ impl Checker {
     fn dispatched(&mut self, run: &crate::output::Run<Letter>) {
         let generation = run.generation;
         let Some(tenure) = self.tenures.get(&generation) else {
-            return self.find(Anomaly::StaleOwner, format!("run {} of an unknown g{}", run.id.0, generation.0));
+            return self
+                .find(Anomaly::StaleOwner, format!("run {} of an unknown g{}", run.id.0, generation.0));
         };
         if tenure.phase != Phase::Active {
             let detail = format!("run {} of g{} while {:?}", run.id.0, generation.0, tenure.phase);
@@ -166,7 +167,8 @@ impl Checker {
             });
             passed = passed.or(ahead);
         }
-        let unheard = passed.map(|index| (self.places[place].records[index].letter, tenure.condemned.contains(&index)));
+        let unheard =
+            passed.map(|index| (self.places[place].records[index].letter, tenure.condemned.contains(&index)));
         let untrue = self.places[place].unfinished_below(next);
         let passed = unheard.or_else(|| untrue.map(|record| (record.letter, record.condemned)));
         if fenced {

@@ -58,7 +58,8 @@ impl Checker {
             let same = first.generation == second.generation;
             // Where the second owner began before the first had ended, or at an older commit than the first
             // one's last, one of the two was a zombie.
-            let handed_on = match (self.tenures.get(&first.generation), self.tenures.get(&second.generation)) {
+            let handed_on = match (self.tenures.get(&first.generation), self.tenures.get(&second.generation))
+            {
                 (Some(one), Some(two)) => {
                     let successor = one.ended < Some(two.began) && one.last_asked <= two.start;
                     one.ended_in_order() && successor && !disturbed

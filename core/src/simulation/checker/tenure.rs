@@ -172,7 +172,13 @@ impl Tenure {
     }
 
     /// Returns an earlier record of the lane that is not finished and not in the same run.
-    pub(super) fn overtaken(&mut self, place: &Place, index: usize, lane: Lane, run: &[usize]) -> Option<usize> {
+    pub(super) fn overtaken(
+        &mut self,
+        place: &Place,
+        index: usize,
+        lane: Lane,
+        run: &[usize],
+    ) -> Option<usize> {
         let list = place.lanes.get(&lane)?;
         let mut low = self.lane_low.get(&lane).copied().unwrap_or(0);
         while let Some(record) = list.get(low)
@@ -181,13 +187,9 @@ impl Tenure {
             low += 1;
         }
         self.lane_low.insert(lane, low);
-        list.iter()
-            .skip(low)
-            .copied()
-            .take_while(|earlier| *earlier < index)
-            .find(|earlier| {
-                !run.contains(earlier) && !self.knows_finished(*earlier, place.records[*earlier].letter.offset)
-            })
+        list.iter().skip(low).copied().take_while(|earlier| *earlier < index).find(|earlier| {
+            !run.contains(earlier) && !self.knows_finished(*earlier, place.records[*earlier].letter.offset)
+        })
     }
 
     /// Ends the assignment.
