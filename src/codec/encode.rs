@@ -43,7 +43,7 @@ impl Codec {
         let unregistered = EncodeError::Unregistered(kind.name);
         let Ok(ready) = ready_for(kind.schema) else { return Err(unregistered) };
         let schemas = self.schemas.read().unwrap_or_else(PoisonError::into_inner);
-        let names = schemas.names.get(&ready.writer.rabin).copied().unwrap_or_default();
+        let names = schemas.names.get(&ready.writer.identity).copied().unwrap_or_default();
         drop(schemas);
         match (framing, names) {
             (Framing::ConfluentV0, Names { id: Some(id), .. }) => written(event, ready, SchemaRef::Id(id)),

@@ -9,7 +9,9 @@
 )]
 #![expect(clippy::wildcard_enum_match_arm, reason = "tests")]
 
+mod corpus;
 mod events;
 mod lines;
+mod manifest;
 mod records;
 mod sample;
