@@ -1,3 +1,4 @@
-//! The ports' real implementations, and what else touches the world outside.
+//! The outside world, as the ports see it.
 
 pub mod registry;
+pub mod store;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::codec::{Codec, IndexError, parse_index};
+use crate::codec::{Codec, IndexError, Limits, parse_index};
 
 /// Why a folder of schemas was not loaded.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,18 @@ pub enum RegistryError {
         /// The file as it is named.
         file: String,
     },
+}
+
+/// Makes the process's codec: it knows the schemas that are built in, and those of `folder`.
+///
+/// # Errors
+/// One sentence with the file that cannot be read or does not match its fingerprint.
+pub fn codec(limits: Limits, folder: Option<&Path>) -> Result<Codec, String> {
+    let codec = Codec::new(limits);
+    if let Some(folder) = folder {
+        load_folder(&codec, folder).map_err(|error| error.to_string())?;
+    }
+    Ok(codec)
 }
 
 /// Adds every schema of `folder/index.toml` to the codec, each checked against the fingerprint in the index.
@@ -63,7 +75,6 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::codec::Limits;
 
     const INDEX: &str = r#"
 [[schema]]

@@ -41,7 +41,7 @@ use crate::event::{
 /// }
 /// # assert_eq!(Comment::types().len(), 2);
 /// ```
-pub trait Event: Sized + Send + 'static {
+pub trait Event: Sized + Send + Sync + 'static {
     /// The kinds that it handles; records of all others are skipped before they are decoded.
     fn types() -> &'static [EventType];
 
