@@ -75,7 +75,13 @@ impl Report {
 impl TestBench {
     /// Sets a group up, with a codec that knows Postroom's own schemas and those of the group.
     pub fn new(group: Group) -> Self {
-        Self { group, codec: Codec::new(Limits::default()), events: Vec::new(), failures: 0, next_id: 1_000_000 }
+        Self {
+            group,
+            codec: Codec::new(Limits::default()),
+            events: Vec::new(),
+            failures: 0,
+            next_id: 1_000_000,
+        }
     }
 
     /// Puts an event at the end of its topic's log.
