@@ -110,11 +110,11 @@ fn properties(config: &Config) -> BTreeMap<String, String> {
     set("security.protocol", Some(kafka.security.word().to_owned()));
     set("sasl.mechanism", kafka.sasl.mechanism.map(|mechanism| mechanism.word().to_owned()));
     set("sasl.username", kafka.sasl.username.clone());
-    set("sasl.password", kafka.sasl.password.as_ref().map(|secret| secret.reveal().to_owned()));
+    set("sasl.password", kafka.sasl.password.as_ref().map(|secret| secret.expose().to_owned()));
     set("ssl.ca.location", kafka.tls.ca.as_ref().map(|path| path.display().to_string()));
     set("ssl.certificate.location", kafka.tls.certificate.as_ref().map(|path| path.display().to_string()));
     set("ssl.key.location", kafka.tls.key.as_ref().map(|path| path.display().to_string()));
-    set("ssl.key.password", kafka.tls.key_password.as_ref().map(|secret| secret.reveal().to_owned()));
+    set("ssl.key.password", kafka.tls.key_password.as_ref().map(|secret| secret.expose().to_owned()));
     for (key, value) in kafka.librdkafka.iter() {
         properties.insert(key.to_owned(), value.to_owned());
     }
