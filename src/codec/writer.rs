@@ -27,6 +27,8 @@ pub(crate) struct Writer {
     pub(crate) shape: Arc<Shape>,
     /// The full name of its record; `None` where it is no record.
     pub(crate) record: Option<String>,
+    /// The full names of records that it also reads.
+    pub(crate) aliases: Vec<String>,
     /// The place of the text field `event_id`.
     pub(crate) event_id: Option<usize>,
     /// What it says, whatever its layout and its documentation: unlike the fingerprint it tells apart schemas
@@ -101,9 +103,10 @@ fn prepare(avsc: &str, max_fixed: usize) -> Result<&'static Ready, SchemaError> 
     let malformed = |error: apache_avro::Error| SchemaError::Malformed(explain(avsc, &error));
     let schema = Schema::parse_str(avsc).map_err(malformed)?;
     let shape = layout(&schema, max_fixed)?;
-    let (mut record, mut event_id) = (None, None);
+    let (mut record, mut aliases, mut event_id) = (None, Vec::new(), None);
     if let Schema::Record(schema) = &schema {
         record = Some(schema.name.fullname(None));
+        aliases = schema.aliases.iter().flatten().map(|alias| alias.fullname(None)).collect();
         event_id = schema.fields.iter().position(|field| field.name == "event_id");
     }
     let rabin = fingerprint(&schema);
@@ -113,6 +116,7 @@ fn prepare(avsc: &str, max_fixed: usize) -> Result<&'static Ready, SchemaError> 
         schema,
         shape,
         record,
+        aliases,
         event_id,
         rabin,
         plans,
