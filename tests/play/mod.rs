@@ -113,7 +113,7 @@ pub(crate) async fn play(
             store.expand_fan_out(u32::try_from(largest).unwrap()).await.unwrap();
         }
     }
-    while store.expand_fan_out(1_000).await.unwrap().rest == Rest::More {}
+    while store.expand_fan_out(10_000).await.unwrap().rest == Rest::More {}
 }
 
 /// Runs the independent count over files of events, and reads its answers.
