@@ -7,6 +7,7 @@ mod assignment;
 mod base64;
 mod client;
 mod commands;
+mod committer;
 mod config;
 mod consumer;
 mod context;
