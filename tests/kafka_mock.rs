@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use kafka_driver::{Member, OnRevoke, Told, fill, partition, range};
 use postroom::kafka::{
-    Connection, ConsumerConfig, Embedded, Producer, ProducerConfig, Protocol, Publication,
+    Admin, Connection, ConsumerConfig, DeadLetterRoute, Embedded, Producer, ProducerConfig, Protocol,
+    Publication, TopicDefaults, desired_topics,
 };
 use postroom::ports::{Edge, EdgeError, StoreId};
 use postroom_core::{Class, DeadLetter, Failure, FetchEpoch, Generation, Offset, Partition, Reason, Ticket};
@@ -98,7 +99,7 @@ async fn commits_carry_the_finished_set_and_the_store_to_the_next_owner() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_partition_is_handed_over_after_its_commit() {
-    for protocol in [Protocol::Kip848, Protocol::Cooperative, Protocol::Eager] {
+    for protocol in [Protocol::Kip848, Protocol::Cooperative] {
         let world = World::new("posts", 4);
         fill(&world.producer, "posts", 4, 400).await;
         let config = |_: ()| match protocol {
@@ -318,6 +319,54 @@ fn commit_as_another_tool(address: &str, group: &str, topic: &str, next: i64, me
     element.set_metadata(metadata);
     consumer.commit(&list, CommitMode::Sync).unwrap();
     drop(list);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_of_an_expelled_member_are_lost_and_come_back() {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+    let cluster = MockCluster::new(1).unwrap();
+    for topic in ["posts", "dlq.g.posts"] {
+        cluster.create_topic(topic, 1, 1).unwrap();
+    }
+    let connection = Connection::to(cluster.bootstrap_servers());
+    let producer = Producer::start(&ProducerConfig::new(connection.clone())).unwrap();
+    fill(&producer, "posts", 1, 10).await;
+    let mut config = ConsumerConfig::new(connection, "g", vec!["posts".to_owned()]);
+    config.session = Duration::from_secs(3);
+    config.drain = Duration::from_secs(2);
+    let mut member = Member::start(config, &producer);
+    member.until("records", |member| member.records.len() == 10).await;
+    let generation = member.owned[&partition("posts", 0)];
+
+    cluster.request_errors(RDKafkaApiKey::Heartbeat, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID]);
+    member.until("the loss", |member| member.told(&Told::Lost(1))).await;
+    member.edge.commit(&partition("posts", 0), generation, Offset(10), &[]);
+    member.until("the next assignment", |member| member.owned.len() == 1).await;
+    member.until("records again", |member| member.records.len() == 20).await;
+
+    assert!(!member.history.iter().any(|told| matches!(told, Told::Revoked(_) | Told::Committed(..))));
+    assert_eq!(member.positions.last().unwrap().1, None, "nothing was committed after the loss");
+    assert_ne!(member.owned[&partition("posts", 0)], generation);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_missing_admin_api_is_named() {
+    let world = World::new("posts", 1);
+    let admin = Admin::connect(&Connection::to(world.embedded.address())).unwrap();
+    let desired = desired_topics(
+        &[(DeadLetterRoute::new("g", "h"), vec!["posts".to_owned()])],
+        &TopicDefaults::default(),
+    );
+
+    let error = admin.plan(&desired).await.unwrap_err();
+
+    assert!(
+        matches!(&error, EdgeError::Configuration(text) if text.contains("not its admin API")),
+        "{error}"
+    );
+    let sources = ["posts".to_owned()];
+    assert_eq!(admin.check_dead_letters(&DeadLetterRoute::new("g", "h"), &sources).await, Ok(()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postroom_core::{Offset, Partition, Topic, TopicPartition};
 use rdkafka::admin::{
@@ -111,7 +111,8 @@ impl Admin {
         Ok(Plan::between(desired, &actual))
     }
 
-    /// Carries a plan's steps out. What is there already counts as done, so it may be repeated.
+    /// Carries a plan's steps out and waits until the cluster shows them. What is there already counts as
+    /// done, so it may be repeated.
     ///
     /// # Errors
     /// Names the first step that failed and why.
@@ -123,11 +124,38 @@ impl Admin {
                 Step::Change { topic, settings } => self.change(topic, settings).await?,
             }
         }
-        Ok(())
+        self.wait_until_shown(plan).await
+    }
+
+    /// A broker answers before its own metadata shows what was done.
+    async fn wait_until_shown(&self, plan: &Plan) -> Result<(), EdgeError> {
+        let wanted: Vec<(&str, i32)> = plan
+            .steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Create(topic) => Some((topic.name.as_str(), topic.partitions)),
+                Step::AddPartitions { topic, to, .. } => Some((topic.as_str(), *to)),
+                Step::Change { .. } => None,
+            })
+            .collect();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let there = self.topics().await?;
+            let shown = |(name, partitions): &(&str, i32)| {
+                there.iter().any(|topic| topic.name == *name && topic.partitions >= *partitions)
+            };
+            let Some((missing, _)) = wanted.iter().find(|topic| !shown(topic)) else { return Ok(()) };
+            if Instant::now() >= deadline {
+                return Err(EdgeError::Client(format!(
+                    "the cluster took topic {missing}, but does not show it yet"
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Checks that the dead-letter topics of these sources take records as large as the sources do. Says
-    /// nothing where the cluster has no admin API.
+    /// nothing where the cluster has no admin API, but takes 5 s to find out: not for the embedded broker.
     ///
     /// # Errors
     /// Names the topic that is missing or too small, and both values.
@@ -194,7 +222,10 @@ impl Admin {
         }
         let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
         let results = self.client.describe_configs(&resources, &options()).await;
-        let results = results.map_err(|error| self.admin_error("describing topics", &error))?;
+        let results = match results {
+            Ok(results) => results,
+            Err(error) => return Err(self.admin_error("describing topics", &error).await),
+        };
         let mut settings = BTreeMap::new();
         for result in results {
             let resource = match result {
@@ -220,9 +251,12 @@ impl Admin {
         }
         let what = format!("creating topic {}", topic.name);
         let results = self.client.create_topics([&new], &options()).await;
-        match results.map_err(|error| self.admin_error(&what, &error))?.into_iter().next() {
-            None | Some(Ok(_) | Err((_, Code::TopicAlreadyExists))) => Ok(()),
-            Some(Err((_, code))) => Err(self.admin_code(&what, code)),
+        match results {
+            Err(error) => Err(self.admin_error(&what, &error).await),
+            Ok(results) => match results.into_iter().next() {
+                None | Some(Ok(_) | Err((_, Code::TopicAlreadyExists))) => Ok(()),
+                Some(Err((_, code))) => Err(self.admin_code(&what, code)),
+            },
         }
     }
 
@@ -230,9 +264,12 @@ impl Admin {
         let new = NewPartitions::new(topic, usize::try_from(to).unwrap_or(0));
         let what = format!("adding partitions to topic {topic}");
         let results = self.client.create_partitions([&new], &options()).await;
-        match results.map_err(|error| self.admin_error(&what, &error))?.into_iter().next() {
-            None | Some(Ok(_)) => Ok(()),
-            Some(Err((_, code))) => Err(self.admin_code(&what, code)),
+        match results {
+            Err(error) => Err(self.admin_error(&what, &error).await),
+            Ok(results) => match results.into_iter().next() {
+                None | Some(Ok(_)) => Ok(()),
+                Some(Err((_, code))) => Err(self.admin_code(&what, code)),
+            },
         }
     }
 
@@ -255,14 +292,21 @@ impl Admin {
         }
         let what = format!("changing topic {topic}");
         let results = self.client.alter_configs([&alter], &options()).await;
-        match results.map_err(|error| self.admin_error(&what, &error))?.into_iter().next() {
-            None | Some(Ok(_)) => Ok(()),
-            Some(Err((_, code))) => Err(self.admin_code(&what, code)),
+        match results {
+            Err(error) => Err(self.admin_error(&what, &error).await),
+            Ok(results) => match results.into_iter().next() {
+                None | Some(Ok(_)) => Ok(()),
+                Some(Err((_, code))) => Err(self.admin_code(&what, code)),
+            },
         }
     }
 
-    fn admin_error(&self, what: &str, error: &KafkaError) -> EdgeError {
+    async fn admin_error(&self, what: &str, error: &KafkaError) -> EdgeError {
         match error.rdkafka_error_code() {
+            // A broker without the API leaves the client waiting for one that has it.
+            Some(Code::OperationTimedOut) if self.topics().await.is_ok() => {
+                self.admin_code(what, Code::UnsupportedFeature)
+            }
             Some(code) => self.admin_code(what, code),
             None => EdgeError::Client(format!("{what}: {error}")),
         }
@@ -271,7 +315,7 @@ impl Admin {
     fn admin_code(&self, what: &str, code: Code) -> EdgeError {
         if errors::is_unsupported(code) {
             return EdgeError::Configuration(format!(
-                "{what}: the broker at {} has no admin API (the embedded broker has none)",
+                "{what}: the cluster at {} answers, but not its admin API (the embedded broker has none)",
                 self.connection.brokers
             ));
         }
@@ -351,7 +395,8 @@ async fn blocking<V: Send + 'static>(
 }
 
 fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE))
+    AdminOptions::new().request_timeout(Some(ADMIN_PATIENCE)).operation_timeout(Some(ADMIN_PATIENCE))
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);
+const ADMIN_PATIENCE: Duration = Duration::from_secs(5);

@@ -14,27 +14,27 @@ use postroom_core::{
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// One member with everything that its edge has told.
-pub struct Member {
-    pub edge: KafkaEdge,
+pub(crate) struct Member {
+    pub(crate) edge: KafkaEdge,
     events: UnboundedReceiver<EdgeEvent>,
     clock: Instant,
     /// Assignments that hold.
-    pub owned: BTreeMap<TopicPartition, Generation>,
+    pub(crate) owned: BTreeMap<TopicPartition, Generation>,
     /// What Kafka's commit said at each assignment.
-    pub positions: Vec<(TopicPartition, Option<CommittedPosition>)>,
+    pub(crate) positions: Vec<(TopicPartition, Option<CommittedPosition>)>,
     /// Records of assignments that held, in the order of their arrival.
-    pub records: Vec<(Generation, FetchEpoch, RawRecord)>,
+    pub(crate) records: Vec<(Generation, FetchEpoch, RawRecord)>,
     /// What came, in words.
-    pub history: Vec<Told>,
+    pub(crate) history: Vec<Told>,
     /// What to do when partitions are revoked.
-    pub on_revoke: OnRevoke,
+    pub(crate) on_revoke: OnRevoke,
     /// How it ended.
-    pub stopped: Option<Result<(), EdgeError>>,
+    pub(crate) stopped: Option<Result<(), EdgeError>>,
     next: BTreeMap<TopicPartition, Offset>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub(crate) enum Told {
     Assigned(TopicPartition),
     Revoked(usize),
     Lost(usize),
@@ -46,7 +46,7 @@ pub enum Told {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnRevoke {
+pub(crate) enum OnRevoke {
     /// Commits what was received, then releases.
     CommitAndRelease,
     /// Never answers.
@@ -54,7 +54,7 @@ pub enum OnRevoke {
 }
 
 impl Member {
-    pub fn start(config: ConsumerConfig, producer: &Producer) -> Self {
+    pub(crate) fn start(config: ConsumerConfig, producer: &Producer) -> Self {
         let clock = Instant::now();
         let route = DeadLetterRoute::new(config.group.clone(), "test");
         let (edge, events) = KafkaEdge::start(config, route, producer.clone(), clock).unwrap();
@@ -73,7 +73,7 @@ impl Member {
     }
 
     /// Takes events until `enough` says so.
-    pub async fn until(&mut self, what: &str, enough: impl Fn(&Self) -> bool) {
+    pub(crate) async fn until(&mut self, what: &str, enough: impl Fn(&Self) -> bool) {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         while !enough(self) {
             let event = tokio::time::timeout_at(deadline, self.events.recv()).await;
@@ -84,7 +84,7 @@ impl Member {
     }
 
     /// Takes what has come by now, for a while at most.
-    pub async fn serve(&mut self, span: Duration) {
+    pub(crate) async fn serve(&mut self, span: Duration) {
         let deadline = tokio::time::Instant::now() + span;
         while let Ok(Some(event)) = tokio::time::timeout_at(deadline, self.events.recv()).await {
             self.take(event);
@@ -92,19 +92,19 @@ impl Member {
     }
 
     /// Closes it and waits for its end.
-    pub async fn close(mut self, patience: Duration) -> Result<(), EdgeError> {
+    pub(crate) async fn close(mut self, patience: Duration) -> Result<(), EdgeError> {
         self.commit_all();
         self.edge.close(self.moment(patience));
         self.until("the close", |member| member.stopped.is_some()).await;
         self.stopped.unwrap()
     }
 
-    pub fn moment(&self, later: Duration) -> Moment {
+    pub(crate) fn moment(&self, later: Duration) -> Moment {
         Moment::after_start(self.clock.elapsed() + later)
     }
 
     /// Commits everything that was received.
-    pub fn commit_all(&self) {
+    pub(crate) fn commit_all(&self) {
         for (partition, generation) in &self.owned {
             if let Some(next) = self.next.get(partition) {
                 self.edge.commit(partition, *generation, *next, &[]);
@@ -113,12 +113,12 @@ impl Member {
     }
 
     /// Returns the offsets received of a partition, over all assignments.
-    pub fn offsets(&self, partition: &TopicPartition) -> Vec<i64> {
+    pub(crate) fn offsets(&self, partition: &TopicPartition) -> Vec<i64> {
         let of_partition = self.records.iter().filter(|(_, _, record)| record.partition() == partition);
         of_partition.map(|(_, _, record)| record.offset().0).collect()
     }
 
-    pub fn told(&self, told: &Told) -> bool {
+    pub(crate) fn told(&self, told: &Told) -> bool {
         self.history.contains(told)
     }
 
@@ -175,16 +175,16 @@ impl Member {
     }
 }
 
-pub fn partition(topic: &str, number: i32) -> TopicPartition {
+pub(crate) fn partition(topic: &str, number: i32) -> TopicPartition {
     TopicPartition::new(Topic::new(topic), Partition(number))
 }
 
-pub fn range(from: i64, to: i64) -> OffsetRange {
+pub(crate) fn range(from: i64, to: i64) -> OffsetRange {
     OffsetRange { from: Offset(from), to: Offset(to) }
 }
 
 /// Writes `count` records, `n` to partition `n` modulo `partitions`, each naming its number.
-pub async fn fill(producer: &Producer, topic: &str, partitions: i32, count: i32) {
+pub(crate) async fn fill(producer: &Producer, topic: &str, partitions: i32, count: i32) {
     let mut deliveries = Vec::new();
     for number in 0..count {
         let value = number.to_string();
