@@ -31,7 +31,7 @@ def config(kafka, folder):
 brokers = "{kafka}"
 
 [store]
-path = "{folder}/postroom.db"
+url = "sqlite:{folder}/postroom.db"
 """
 
 

@@ -1,0 +1,107 @@
+"""The sample of a real site as records of ours, by the mapping that docs/events.md describes, written a second time."""
+
+import datetime
+import json
+import pathlib
+
+from wire import ROOT, Schemas, cloud_event_headers
+
+PATH = ROOT.parent / "shared" / "data" / "blog-sample.jsonl"
+NAMES = {
+    "post_published": "post.published",
+    "post_updated": "post.updated",
+    "post_deleted": "post.removed",
+    "comment_created": "comment.created",
+    "comment_updated": "comment.updated",
+    "comment_deleted": "comment.removed",
+}
+ALIVE, REMOVED = 1, 2
+
+
+def lines(path):
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def millis(text):
+    return round(datetime.datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def events(path):
+    """(topic, key, value, headers, timestamp) and (type, id) of each line; before an author's first event, the registration."""
+    schemas = Schemas()
+    known, posts = set(), {}
+    for number, line in enumerate(lines(path)):
+        at = millis(line["time"])
+        if line["author"] not in known:
+            known.add(line["author"])
+            yield registration(schemas, line, at), None
+        kind = NAMES[line["type"]]
+        fields = {
+            "event_id": line["event_id"],
+            "blog": line["blog"],
+            "occurred_at": at,
+            "recorded_at": millis(line["recorded_at"]),
+        }
+        fields |= {name: line[name] for name in ("title", "slug", "section", "format", "body", "tags", "images") if name in line}
+        fields["body_bytes"] = line["body_bytes"]
+        if kind.startswith("post."):
+            topic, key = "blog.posts", line["id"]
+            fields["post_id"] = key
+        else:
+            topic = "blog.comments"
+            key = posts.setdefault(line["id"], line.get("in_reply_to"))
+            fields |= {"comment_id": line["id"], "post_id": key}
+        fields["author" if kind in ("post.published", "comment.created") else "editor"] = line["author"]
+        yield record(schemas, kind, topic, key, fields, line["event_id"], at, number), (kind, line["id"])
+
+
+def registration(schemas, line, at):
+    user = line["author"]
+    event_id = f"registered:{user}"
+    fields = {"event_id": event_id, "blog": line["blog"], "user_id": user, "name": user, "occurred_at": at}
+    return record(schemas, "user.registered", "blog.users", user, fields, event_id, at, 0)
+
+
+def record(schemas, kind, topic, key, fields, event_id, at, number):
+    """Both framings and old versions take turns."""
+    versions = [version for event, version in schemas.all if event == kind]
+    schema = schemas.of(kind, versions[number % len(versions)])
+    known = {field["name"] for field in json.loads(schema.text)["fields"]}
+    datum = {name: value for name, value in fields.items() if name in known}
+    headers = cloud_event_headers(kind, event_id, at, source="/sample")
+    if number % 3 == 0:
+        return topic, key.encode(), schema.datum(datum), [*headers, schema.guid_header()], at
+    return topic, key.encode(), schema.framed(datum), headers, at
+
+
+def poison(event, number):
+    """A record that nobody can read, like `event` in topic, key and headers."""
+    topic, key, value, headers, at = event
+    headers = [pair for pair in headers if pair[0] != "__value_schema_id"] + [("odd", b"\xff\x00"), ("odd", None)]
+    bad = [b"", b"\x07" + value, b"\x00\x7f\xff\xff\xff" + value, b"\x00\x00", b"{}"][number // 100 % 5]
+    return topic, key, bad, headers, at
+
+
+def states(sent):
+    """(kind, id) -> the (state, since) that a post or comment goes through, in the order of its topic.
+
+    Only of those whose first event is their creation and whose times never go back: the order of their states is beyond dispute.
+    """
+    found, unclear = {}, set()
+    for entry in sent:
+        if "reasons" in entry or entry["facts"] is None:
+            continue
+        kind, name = entry["facts"]
+        thing, what = kind.split(".")
+        place, at = (thing, name), entry["timestamp"]
+        known = found.setdefault(place, [])
+        if what == "updated":
+            continue
+        state = (REMOVED if what == "removed" else ALIVE, at)
+        if (not known and state[0] == REMOVED) or (known and at < known[-1][1]):
+            unclear.add(place)
+        if not known or known[-1] != state:
+            known.append(state)
+    return {place: known for place, known in found.items() if place not in unclear and known}
