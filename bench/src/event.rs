@@ -23,12 +23,8 @@ pub(crate) struct PageViewed {
 }
 
 impl EventRecord for PageViewed {
-    const TYPE: EventType = EventType {
-        name: "page.viewed",
-        record: "bench.PageViewed",
-        topic: TOPIC,
-        schema: SCHEMA,
-    };
+    const TYPE: EventType =
+        EventType { name: "page.viewed", record: "bench.PageViewed", topic: TOPIC, schema: SCHEMA };
 
     fn event_id(&self) -> Option<&str> {
         Some(&self.event_id)

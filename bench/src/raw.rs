@@ -33,8 +33,7 @@ pub(crate) fn run(work: &Work) -> Result<Measured, Failure> {
         if let Some(message) = consumer.poll(Duration::from_millis(100)) {
             let message = message?;
             let value = message.payload().unwrap_or_default();
-            let event: PageViewed =
-                codec.value(value).map_err(|error| Failure::Codec(error.to_string()))?;
+            let event: PageViewed = codec.value(value).map_err(|error| Failure::Codec(error.to_string()))?;
             if meter.count(1, sum(&event)) {
                 break;
             }

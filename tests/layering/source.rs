@@ -154,8 +154,10 @@ impl Reader<'_> {
 
     /// Whether `#[cfg(test)]` stands before the `mod` here, with other attributes or a visibility between them.
     fn follows_cfg_test(&self) -> bool {
-        let window: Vec<&str> =
-            (1..=40).map(|back| self.behind(back)).take_while(|text| !matches!(*text, "{" | "}" | ";" | "")).collect();
+        let window: Vec<&str> = (1..=40)
+            .map(|back| self.behind(back))
+            .take_while(|text| !matches!(*text, "{" | "}" | ";" | ""))
+            .collect();
         window.windows(4).any(|words| words == [")", "test", "(", "cfg"])
     }
 }
