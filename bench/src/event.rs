@@ -48,9 +48,9 @@ pub(crate) fn event(number: u64) -> PageViewed {
         occurred_at: 1_700_000_000_000 + i64::from(random.u32(..)),
         post_id: format!("post-{post:06}"),
         visitor: format!("{:016x}", random.u64(..)),
-        path: format!("/blog/2024/{post:06}/a-title-of-the-usual-length"),
-        referrer: random.bool().then(|| format!("https://search.example/?q={:08x}", random.u32(..))),
-        user_agent: "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0".to_owned(),
+        path: format!("/blog/2024/{post:06}/a-title-of-the-usual-length-in-this-blog"),
+        referrer: random.bool().then(|| format!("https://search.example/results?q={:016x}", random.u64(..))),
+        user_agent: AGENT.to_owned(),
         country: "NZ".to_owned(),
         status: 200,
         bytes: i64::from(random.u32(1_000..90_000)),
@@ -74,4 +74,6 @@ pub(crate) const SCHEMA_ID: u32 = 900_001;
 /// The schema.
 pub(crate) const SCHEMA: &str = include_str!("../schemas/page.viewed/v1.avsc");
 
+const AGENT: &str =
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/128.0.0.0 Safari/537.36";
 const KEYS: u32 = 100_000;

@@ -29,14 +29,12 @@ def millis(text):
 
 
 def events(path):
-    """(topic, key, value, headers, timestamp) and (type, id) of each line; before an author's first event, the registration."""
+    """(topic, key, value, headers, timestamp) and (type, id) of each line, behind the registrations of all who do something."""
     schemas = Schemas()
-    known, posts = set(), {}
+    posts = {}
+    yield from registrations(schemas, path)
     for number, line in enumerate(lines(path)):
         at = millis(line["time"])
-        if line["author"] not in known:
-            known.add(line["author"])
-            yield registration(schemas, line, at), None
         kind = NAMES[line["type"]]
         fields = {
             "event_id": line["event_id"],
@@ -51,17 +49,23 @@ def events(path):
             fields["post_id"] = key
         else:
             topic = "blog.comments"
-            key = posts.setdefault(line["id"], line.get("in_reply_to"))
+            if kind == "comment.created":
+                posts[line["id"]] = line["in_reply_to"]
+            key = posts[line["id"]]
             fields |= {"comment_id": line["id"], "post_id": key}
         fields["author" if kind in ("post.published", "comment.created") else "editor"] = line["author"]
         yield record(schemas, kind, topic, key, fields, line["event_id"], at, number), (kind, line["id"])
 
 
-def registration(schemas, line, at):
-    user = line["author"]
-    event_id = f"registered:{user}"
-    fields = {"event_id": event_id, "blog": line["blog"], "user_id": user, "name": user, "occurred_at": at}
-    return record(schemas, "user.registered", "blog.users", user, fields, event_id, at, 0)
+def registrations(schemas, path):
+    first = {}
+    for line in lines(path):
+        person = (line["blog"], line["author"])
+        first[person] = min(first.get(person, float("inf")), millis(line["time"]))
+    for (blog, user), at in sorted(first.items(), key=lambda entry: (entry[1], entry[0])):
+        event_id = f"registered:{blog}:{user}"
+        fields = {"event_id": event_id, "blog": blog, "user_id": user, "name": user, "occurred_at": at, "subscribed": False}
+        yield record(schemas, "user.registered", "blog.users", user, fields, event_id, at, 0), None
 
 
 def record(schemas, kind, topic, key, fields, event_id, at, number):
