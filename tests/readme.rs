@@ -105,18 +105,16 @@ fn links_of_the_documents_lead_somewhere() -> Checked {
 fn the_configuration_of_the_readme_passes_its_check() -> Checked {
     let readme = fs::read_to_string(root().join("README.md"))?;
     let block = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let block = block.ok_or("the README shows no configuration")?;
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("postroom.toml");
-    fs::write(&file, block.ok_or("the README shows no configuration")?)?;
+    fs::write(&file, block)?;
+    let passes = postroom(folder.path()).arg("check").arg("-c").arg(&file).output()?;
+    fs::write(&file, block.replace("brokers", "brokres"))?;
+    let refused = postroom(folder.path()).arg("check").arg("-c").arg(&file).output()?;
 
-    let output = postroom(folder.path()).arg("check").arg("-c").arg(&file).output()?;
-
-    assert!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(passes.status.success(), "{passes:?}");
+    assert_eq!(refused.status.code(), Some(78), "{refused:?}");
     Ok(())
 }
 
