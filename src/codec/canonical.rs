@@ -3,8 +3,6 @@
 //! Our own, because the library keeps `{"type": "long"}` where a logical type was stripped: its fingerprints of
 //! such schemas are not the ones that everybody else computes.
 
-use std::fmt::Write;
-
 use apache_avro::Schema;
 use apache_avro::rabin::Rabin;
 use apache_avro::schema::{DecimalSchema, FixedSchema, InnerDecimalSchema, Name, UuidSchema};
@@ -51,7 +49,7 @@ fn write_form(schema: &Schema, form: &mut String, defined: &mut Vec<Name>) {
         | Schema::Decimal(DecimalSchema { inner: InnerDecimalSchema::Fixed(fixed), .. }) => {
             write_fixed(fixed, form, defined);
         }
-        Schema::Ref { name } => write_text(&name.to_string(), form),
+        Schema::Ref { name } => write_text(name.as_ref(), form),
         Schema::Array(array) => {
             form.push_str("{\"type\":\"array\",\"items\":");
             write_form(&array.items, form, defined);
@@ -100,7 +98,7 @@ fn begin_named(name: &Name, kind: &str, form: &mut String, defined: &mut Vec<Nam
         defined.push(name.clone());
         form.push_str("{\"name\":");
     }
-    write_text(&name.to_string(), form);
+    write_text(name.as_ref(), form);
     if first {
         form.push_str(",\"type\":");
         write_text(kind, form);
@@ -125,7 +123,7 @@ fn write_text(text: &str, form: &mut String) {
         match letter {
             '"' | '\\' => form.extend(['\\', letter]),
             control if control.is_control() => {
-                drop(write!(form, "\\u{:04x}", u32::from(control)));
+                form.push_str(&format!("\\u{:04x}", u32::from(control)));
             }
             other => form.push(other),
         }

@@ -4,8 +4,8 @@ use crate::codec::frame::{Headers, unframe};
 use crate::codec::typed::{Datum, Event};
 use crate::codec::verify::{Budget, text_field, verify};
 use crate::codec::writer::Ready;
-use crate::codec::{Codec, DecodeError, Detail, SchemaRef, time};
-use crate::event::{Envelope, EventId, EventRecord, EventType, RawRecord};
+use crate::codec::{Codec, DecodeError, Detail, SchemaRef};
+use crate::event::{Envelope, EventId, EventRecord, EventType, RawRecord, time};
 
 impl Codec {
     /// Decodes a record as an event of `E`. `None` is a record that `E` does not handle: a tombstone, or an event
@@ -40,7 +40,8 @@ impl Codec {
         verify(shape, framed.datum, self.budget())?;
         let id = self.event_id(record, &headers, ready, framed.datum)?;
         let time = event_time(record, &headers)?;
-        let datum = Datum { bytes: framed.datum, schema: framed.schema, ready };
+        let budget = self.budget();
+        let datum = Datum { bytes: framed.datum, schema: framed.schema, ready, budget };
         let event = E::decode(event_type, &datum)?;
         Ok(Some(Envelope { id, event_type: event_type.name, time, event, record: record.clone() }))
     }

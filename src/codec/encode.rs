@@ -5,7 +5,8 @@ use std::sync::PoisonError;
 use crate::codec::frame::{SCHEMA_HEADER, frame_with_id, guid_header};
 use crate::codec::typed::{Encode, WriterSchema};
 use crate::codec::writer::{Ready, ready_for};
-use crate::codec::{Codec, EncodeError, Names, SchemaRef, time};
+use crate::codec::{Codec, EncodeError, Names, SchemaRef};
+use crate::event::time;
 
 /// How the record names the schema that its datum was written with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

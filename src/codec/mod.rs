@@ -5,11 +5,15 @@ mod decode;
 mod directory;
 mod encode;
 mod error;
+mod fields;
+mod fit;
 mod frame;
+mod json;
 mod resolve;
 mod shape;
-mod time;
 mod typed;
+#[cfg(test)]
+mod verdicts;
 mod verify;
 mod writer;
 
@@ -20,6 +24,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub use directory::{IndexEntry, IndexError, guid_from_text, parse_index};
 pub use encode::{Framing, Outgoing};
 pub use error::{DecodeError, Detail, EncodeError, SchemaError, SchemaRef};
+pub use fields::{FieldError, Fill};
+pub use json::Readable;
 pub use typed::{Datum, Encode, Event, Identity, WriterSchema};
 
 use crate::codec::writer::{Ready, ready};

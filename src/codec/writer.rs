@@ -14,7 +14,8 @@ use sha2::{Digest, Sha256};
 
 use crate::codec::SchemaError;
 use crate::codec::canonical::fingerprint;
-use crate::codec::resolve::{Plan, plan};
+use crate::codec::fit::Fit;
+use crate::codec::resolve::pair;
 use crate::codec::shape::{MAX_SCHEMA_BYTES, Shape, layout};
 
 /// A schema made ready.
@@ -37,7 +38,7 @@ pub(crate) struct Writer {
 struct Planned {
     schema: &'static str,
     reader: &'static Ready,
-    plan: Plan,
+    fit: Fit,
 }
 
 /// A schema with what reads and writes its data.
@@ -96,10 +97,11 @@ fn prepare(avsc: &str, max_fixed: usize) -> Result<&'static Ready, SchemaError> 
     let malformed = |error: apache_avro::Error| SchemaError::Malformed(explain(avsc, &error));
     let schema = Schema::parse_str(avsc).map_err(malformed)?;
     let shape = layout(&schema, max_fixed)?;
-    let (record, event_id) = match &schema {
-        Schema::Record(record) => (Some(record.name.fullname(None)), record.lookup.get("event_id").copied()),
-        _ => (None, None),
-    };
+    let (mut record, mut event_id) = (None, None);
+    if let Schema::Record(schema) = &schema {
+        record = Some(schema.name.fullname(None));
+        event_id = schema.fields.iter().position(|field| field.name == "event_id");
+    }
     let rabin = fingerprint(&schema);
     let plans = RwLock::default();
     let writer: &'static Writer =
@@ -116,17 +118,17 @@ impl Ready {
     ///
     /// # Errors
     /// The reader's schema is refused.
-    pub(crate) fn read_by(&self, schema: &'static str) -> Result<(Plan, &'static Self), SchemaError> {
+    pub(crate) fn read_by(&self, schema: &'static str) -> Result<(Fit, &'static Self), SchemaError> {
         let plans = self.writer.plans.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = plans.iter().find(|known| std::ptr::eq(known.schema, schema)) {
-            return Ok((known.plan.clone(), known.reader));
+            return Ok((known.fit.clone(), known.reader));
         }
         drop(plans);
         let reader = ready_for(schema)?;
-        let plan = plan(self, reader);
+        let fit = pair(self, reader).fit();
         let mut plans = self.writer.plans.write().unwrap_or_else(PoisonError::into_inner);
-        plans.push(Planned { schema, reader, plan: plan.clone() });
-        Ok((plan, reader))
+        plans.push(Planned { schema, reader, fit: fit.clone() });
+        Ok((fit, reader))
     }
 }
 

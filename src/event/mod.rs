@@ -3,10 +3,12 @@
 mod blog;
 mod comment;
 mod envelope;
+pub mod line;
 mod media;
 mod post;
 mod raw;
 mod record;
+pub(crate) mod time;
 mod user;
 
 pub use blog::BlogEvent;

@@ -1,6 +1,15 @@
 //! The codec from outside: what it reads, what it refuses, what it costs.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests"
+)]
+#![expect(clippy::wildcard_enum_match_arm, reason = "tests")]
 
 mod events;
+mod lines;
 mod records;
+mod sample;
