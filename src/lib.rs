@@ -2,10 +2,13 @@
 
 pub use postroom_core as core;
 
+pub mod adapters;
 pub mod codec;
+pub mod effects;
 pub mod event;
 pub mod handler;
 pub mod ports;
 pub mod runtime;
+pub mod testkit;
 
 pub use runtime::Group;

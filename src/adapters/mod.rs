@@ -1,0 +1,3 @@
+//! The outside world, as the ports see it.
+
+pub mod store;

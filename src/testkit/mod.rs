@@ -1,0 +1,1 @@
+//! What tests of one's own handlers and stores are made of.
