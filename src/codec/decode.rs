@@ -54,8 +54,9 @@ impl Codec {
         let framed = unframe(value, &Headers::default())?;
         let ready = self.known(framed.schema)?;
         same_kind(&E::TYPE, ready, framed.schema)?;
+        let budget = self.budget();
         verify(&ready.writer.shape, framed.datum, self.budget())?;
-        Datum { bytes: framed.datum, schema: framed.schema, ready }.read()
+        Datum { bytes: framed.datum, schema: framed.schema, ready, budget }.read()
     }
 
     /// Returns how a record names the schema that it was written with; `None` where it does not.
