@@ -28,7 +28,8 @@ impl BatchHandler for CountLikes {
     type Event = LikeAdded;
 
     async fn handle(&self, likes: &[Envelope<LikeAdded>], context: &mut BatchContext) -> Result<(), Error> {
-        context.execute("CREATE TABLE IF NOT EXISTS likes (post TEXT PRIMARY KEY, count INTEGER NOT NULL)", []);
+        context
+            .execute("CREATE TABLE IF NOT EXISTS likes (post TEXT PRIMARY KEY, count INTEGER NOT NULL)", []);
         for like in likes {
             context.execute(
                 "INSERT INTO likes VALUES (?1, 1) ON CONFLICT (post) DO UPDATE SET count = count + 1",

@@ -68,7 +68,8 @@ pub enum Applied {
     Committed,
     /// The id was applied before: nothing changed.
     Duplicate,
-    /// The row holds a foreign epoch: nothing changed, and nothing of this claim ever will.
+    /// The row holds a foreign epoch, or a position that is neither the claim's nor beyond the unit's: nothing
+    /// changed, and nothing of this claim ever will. Claim again.
     Fenced,
 }
 
@@ -84,7 +85,9 @@ pub trait Store: Send + Sync + 'static {
     fn claim<'a>(&'a self, group: &'a str, partition: &'a TopicPartition) -> StoreFuture<'a, Claim>;
 
     /// Applies a unit in one transaction under the claim, and moves the claim's copy of the position. A lost
-    /// reply to our own commit is recognised: row at our epoch and at or beyond `next` means committed.
+    /// reply to our own commit is recognised: row at our epoch and at or beyond `next` means committed. Units
+    /// are applied in the order in which they are asked for. A unit without changes moves the position alone:
+    /// past records that are skipped, and to adopt a position from elsewhere.
     fn apply<'a>(&'a self, claim: &'a mut Claim, unit: Unit) -> StoreFuture<'a, Applied>;
 
     /// Keeps the number of an attempt that is about to begin. Rows below the position are removed in time.

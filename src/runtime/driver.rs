@@ -246,8 +246,7 @@ impl Driver {
     }
 
     fn drained(&mut self, abandoned: usize) {
-        let ending =
-            if abandoned == 0 { Ending::Drained } else { Ending::DeadlinePassed { abandoned } };
+        let ending = if abandoned == 0 { Ending::Drained } else { Ending::DeadlinePassed { abandoned } };
         self.ending.get_or_insert(ending);
         if !self.closing {
             self.closing = true;

@@ -160,6 +160,9 @@ impl Group {
 
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Group").field("name", &self.name).field("topics", &self.topics()).finish_non_exhaustive()
+        f.debug_struct("Group")
+            .field("name", &self.name)
+            .field("topics", &self.topics())
+            .finish_non_exhaustive()
     }
 }

@@ -55,18 +55,12 @@ impl<H: Handler> Worker for Single<H> {
 }
 
 /// Makes a handler's statements durable, once per event.
-async fn keep<E>(
-    desk: &Desk,
-    claim: &SharedClaim,
-    envelope: &Envelope<E>,
-    context: Context,
-) -> RunReport {
+async fn keep<E>(desk: &Desk, claim: &SharedClaim, envelope: &Envelope<E>, context: Context) -> RunReport {
     let unit = Unit { guard: Guard::Once { id: envelope.id.to_string() }, changes: context.changes };
     match desk.apply(claim, unit).await {
-        Ok(Some(Outcome::Skipped)) => ended(
-            RunResult::Each(vec![Outcome::Skipped]),
-            Tally::one(envelope.event_type, Finish::Duplicate),
-        ),
+        Ok(Some(Outcome::Skipped)) => {
+            ended(RunResult::Each(vec![Outcome::Skipped]), Tally::one(envelope.event_type, Finish::Duplicate))
+        }
         Ok(Some(outcome)) => finished(envelope.event_type, outcome),
         Ok(None) => RunReport { end: RunEnd::Fenced, tally: Tally::default() },
         Err(failure) => RunReport::failed(failure),

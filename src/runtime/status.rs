@@ -49,8 +49,7 @@ struct Inner {
 
 impl SharedStatus {
     pub(crate) fn new(group: String) -> Self {
-        let view =
-            GroupView { group, state: GroupState::Joining, snapshot: None, logs: BTreeMap::new() };
+        let view = GroupView { group, state: GroupState::Joining, snapshot: None, logs: BTreeMap::new() };
         Self { inner: Arc::new(Mutex::new(Inner { view, refreshed: None })) }
     }
 

@@ -113,4 +113,3 @@ pub(crate) fn panic_failure(panic: &(dyn std::any::Any + Send)) -> Failure {
         .unwrap_or_else(|| "no message".to_owned());
     Failure::new(Class::Dead(Reason::Panicked), "panic", format!("the handler panicked: {text}"))
 }
-

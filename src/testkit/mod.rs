@@ -1,1 +1,3 @@
 //! What tests of one's own handlers and stores are made of.
+
+pub mod store_contract;
