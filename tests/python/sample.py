@@ -2,7 +2,8 @@
 
 import datetime
 import json
-import pathlib
+import sqlite3
+import sys
 
 from wire import ROOT, Schemas, cloud_event_headers
 
@@ -109,3 +110,43 @@ def states(sent):
         if not known or known[-1] != state:
             known.append(state)
     return {place: known for place, known in found.items() if place not in unclear and known}
+
+
+def tables(path, store):
+    """name -> (what a serial count of the file says, what the store's tables say), cut down to what differs."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    import serial_count
+
+    events_read = list(serial_count.read(path))
+    counted = json.loads(json.dumps(serial_count.count(list(serial_count.missing_registrations(events_read, False)) + events_read)))
+    states = ["stub", "alive", "removed", "absent"]
+    found = {"posts": {}, "comments": {}, "authors": {}, "people": {}, "notifications": {}}
+    with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as db:
+        nothing = {"state": "stub", "author": None, "title": None, "slug": None, "section": None}
+        for name, state, author, title, slug, section in db.execute("SELECT id, state, author, title, slug, section FROM posts"):
+            found["posts"][name] = {
+                "state": states[state], "author": author, "title": title, "slug": slug, "section": section, "comments": 0,
+            }  # fmt: skip
+        for name, comments in db.execute("SELECT post, comments FROM post_stats WHERE comments > 0"):
+            found["posts"].setdefault(name, dict(nothing))["comments"] = comments
+        for name, state, post, author in db.execute("SELECT id, state, post, author FROM comments"):
+            found["comments"][name] = {"state": states[state], "post": post, "author": author}
+        for name, posts, comments, last in db.execute("SELECT author, posts, comments, last_activity FROM author_stats"):
+            found["authors"][name] = {"posts": posts, "comments": comments, "last_activity": last}
+        for name, state, shown, email, subscribed, locale in db.execute(
+            "SELECT id, state, name, email, subscribed, locale FROM people"
+        ):
+            found["people"][name] = {
+                "state": states[state], "name": shown, "email": email, "subscribed": bool(subscribed), "locale": locale,
+            }  # fmt: skip
+        for recipient, reason, subject, event, at in db.execute(
+            "SELECT recipient, reason, subject, event, time FROM notifications"
+        ):
+            found["notifications"].setdefault(recipient, {}).setdefault(reason, {})[subject] = [event, at]
+    return {name: difference(counted[name], found[name]) for name in found}
+
+
+def difference(expected, found):
+    """Both, cut down to the rows that differ; ten at most."""
+    names = [name for name in sorted(expected.keys() | found.keys()) if expected.get(name) != found.get(name)][:10]
+    return {name: expected.get(name) for name in names}, {name: found.get(name) for name in names}
