@@ -174,19 +174,25 @@ def check_history(checks, store, sent):
     return {"moves": len(moves), "claims": claims}
 
 
+def wants(group, sent):
+    """Whether a group takes events of the kind that a poison record claims to be."""
+    kind = dict(sent["headers"])["ce_type"].decode()
+    return group == "postroom.project" or kind in ("comment.created", "post.published", "user.registered")
+
+
 def check_letters(checks, cluster, poison):
     letters = {}
     for letter in cluster.read([topic for topic in cluster.topics() if topic.startswith("dlq.")]):
         letters.setdefault(facts(letter).get("id"), []).append(letter)
     problems, copies = [], 0
     for group in GROUPS:
-        for sent in poison:
+        for sent in (sent for sent in poison if wants(group, sent)):
             place = f"{group}/{sent['topic']}/{sent['partition']}/{sent['offset']}"
             found = letters.pop(place, [])
             copies += len(found)
             problems += [f"{place}: there is none"] if not found else []
             problems += [f"{place}: {p}" for letter in found for p in letter_problems(sent, letter, group)]
-    checks.equal(f"all {len(poison)} poison records lie byte for byte in the dead letters of both groups", [], problems[:10])
+    checks.equal(f"all {len(poison)} poison records lie byte for byte in the dead letters of those who wanted them", [], problems[:10])
     checks.equal("no other letters", [], sorted(map(str, letters))[:10])
     return copies
 
