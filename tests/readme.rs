@@ -56,6 +56,28 @@ fn examples_in_the_documents_are_the_compiled_ones() -> Checked {
 }
 
 #[test]
+fn stages_in_the_documents_are_those_of_the_script() -> Checked {
+    let path = root().join("docs/testing.md");
+    let text = fs::read_to_string(&path)?;
+    let script = fs::read_to_string(root().join("scripts/test"))?;
+    let (before, rest) =
+        text.split_once("<!-- stages -->\n").ok_or("docs/testing.md has no place for the stages")?;
+    let (_, after) = rest.split_once("<!-- end of stages -->\n").ok_or("the stages do not end")?;
+
+    let expected = format!("{before}<!-- stages -->\n{}<!-- end of stages -->\n{after}", stages(&script)?);
+
+    if std::env::var_os("POSTROOM_WRITE_DOCS").is_some() {
+        fs::write(&path, expected)?;
+        return Ok(());
+    }
+    assert!(
+        text == expected,
+        "docs/testing.md: POSTROOM_WRITE_DOCS=1 cargo test --test readme writes it anew"
+    );
+    Ok(())
+}
+
+#[test]
 fn every_command_of_the_readme_has_somebody_who_runs_it() -> Checked {
     let readme = fs::read_to_string(root().join("README.md"))?;
     let mut shown = Vec::new();
@@ -123,6 +145,24 @@ fn postroom(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postroom"));
     command.env_clear().env("HOME", home).env("NO_COLOR", "1").current_dir(home).stdin(Stdio::null());
     command
+}
+
+/// Returns the stages of `scripts/test` as a table, with their sum.
+fn stages(script: &str) -> Result<String, Box<dyn Error>> {
+    let mut table = "| stage | budget |\n|---|---|\n".to_owned();
+    let mut sum = 0;
+    for line in script.lines() {
+        let Some(rest) = line.trim_start().strip_prefix("stage \"") else { continue };
+        let Some((name, rest)) = rest.split_once("\" ").filter(|(name, _)| !name.contains('$')) else {
+            continue;
+        };
+        let seconds: u32 = rest.split(' ').next().unwrap_or_default().parse()?;
+        sum += seconds;
+        table.push_str(&format!("| {name} | {seconds} s |\n"));
+    }
+    assert!(sum <= 25 * 60, "the budgets add up to {sum} s, more than 25 minutes");
+    table.push_str(&format!("| all | {} min |\n", sum.div_ceil(60)));
+    Ok(table)
 }
 
 /// Returns the lines of the `sh` blocks, without the comments behind them.
