@@ -4,11 +4,13 @@ pub use postroom_core as core;
 
 pub mod adapters;
 pub mod codec;
+pub mod config;
 pub mod effects;
 pub mod event;
 pub mod handler;
 pub mod ports;
 pub mod runtime;
+pub mod telemetry;
 pub mod testkit;
 
 pub use runtime::Group;

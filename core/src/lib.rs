@@ -19,11 +19,17 @@
 
 #[cfg(feature = "simulation")]
 mod bugs;
+mod circuit;
 mod failure;
+mod flood;
 mod input;
+mod lane;
+mod offsets;
 mod output;
+mod partition;
 mod processor;
 mod record;
+mod retry;
 mod settings;
 #[cfg(feature = "simulation")]
 pub mod simulation;

@@ -1,15 +1,19 @@
 //! The thin shell around the core: await one happening, tell the processor, execute what it answers.
 
+mod age;
 mod batched;
 mod claims;
 mod clock;
 mod driver;
 mod group;
+mod logs;
 mod observe;
 
+mod service;
 mod single;
-mod status;
+mod start;
 mod tally;
+mod wiring;
 mod worker;
 mod workers;
 
@@ -17,7 +21,8 @@ pub use claims::Refusal;
 pub use clock::Clock;
 pub use driver::Ending;
 pub use group::{Group, Position};
-pub use status::{GroupState, GroupView};
+pub use service::{Broker, Service, StartError};
+pub use wiring::connection;
 
 /// What the test bench shares with the workers.
 pub(crate) mod bench {
