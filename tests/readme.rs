@@ -30,7 +30,7 @@ const COMMANDS: &[(&str, Runner)] = &[
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Runner {
-    /// A test in this file, beside a running demo.
+    /// tests/readme_demo.rs, beside a running demo.
     Demo,
     /// Somebody else, and who.
     Elsewhere(&'static str),
