@@ -8,6 +8,7 @@ pub mod config;
 pub mod effects;
 pub mod event;
 pub mod handler;
+pub mod kafka;
 pub mod ports;
 pub mod runtime;
 pub mod telemetry;

@@ -1,103 +1,131 @@
-//! Circuits: while a dependency is away nothing is dispatched but one run that probes it.
+//! The circuits of the group's dependencies: while one is away, a single run probes it and nothing else runs.
 
 use std::collections::BTreeMap;
 
 use crate::failure::Dependency;
 use crate::output::CircuitState;
 use crate::record::{Moment, RunId};
-use crate::retry::{Jitter, bound};
+use crate::retry::Jitter;
 use crate::settings::Retry;
 
-/// The circuits of a group's dependencies; those that are not listed are closed.
+/// The circuits that are not closed.
 #[derive(Debug, Default)]
 pub(crate) struct Circuits {
-    open: BTreeMap<Dependency, Open>,
+    broken: BTreeMap<Dependency, Circuit>,
     probe: Option<RunId>,
 }
 
-#[derive(Debug)]
-struct Open {
-    until: Moment,
-    failures: u32,
+/// Whether a run may be dispatched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// All dependencies are there.
+    Free,
+    /// One run may go, as a probe.
+    Probe,
+    /// None.
+    Shut,
 }
 
-/// What may be dispatched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leave {
-    /// Anything.
-    All,
-    /// One run, whose end decides.
-    Probe,
-    /// Nothing.
-    None,
+#[derive(Debug)]
+struct Circuit {
+    until: Moment,
+    failures: u32,
+    half_open: bool,
+}
+
+impl Circuit {
+    fn state(&self) -> CircuitState {
+        if self.half_open { CircuitState::HalfOpen } else { CircuitState::Open { until: self.until } }
+    }
 }
 
 impl Circuits {
-    pub(crate) fn leave(&self, now: Moment) -> Leave {
-        if self.open.is_empty() {
-            return Leave::All;
+    /// Says whether all circuits are closed.
+    pub(crate) fn all_closed(&self) -> bool {
+        self.broken.is_empty()
+    }
+
+    /// Says whether a run may be dispatched at `now`.
+    pub(crate) fn gate(&self, now: Moment) -> Gate {
+        if self.broken.is_empty() {
+            Gate::Free
+        } else if self.probe.is_none() && self.broken.values().all(|circuit| circuit.until <= now) {
+            Gate::Probe
+        } else {
+            Gate::Shut
         }
-        let due = self.open.values().all(|open| open.until <= now);
-        if due && self.probe.is_none() { Leave::Probe } else { Leave::None }
     }
 
-    /// When the next probe is due.
-    pub(crate) fn deadline(&self) -> Option<Moment> {
-        if self.probe.is_some() { None } else { self.open.values().map(|open| open.until).max() }
-    }
-
-    pub(crate) fn probing(&mut self, run: RunId) -> impl Iterator<Item = &Dependency> {
+    /// Lets `run` probe all dependencies that are away.
+    pub(crate) fn begin_probe(&mut self, run: RunId) -> Vec<(Dependency, CircuitState)> {
         self.probe = Some(run);
-        self.open.keys()
+        self.mark(true)
     }
 
-    /// A run met an outage: opens the circuit, or keeps it open where the run was a probe or its first notice.
+    /// Takes note that `run` found a dependency away; answers with the changes and the next probe.
     pub(crate) fn outage(
         &mut self,
-        now: Moment,
         run: RunId,
-        dependency: &Dependency,
+        dependency: Dependency,
+        now: Moment,
         retry: &Retry,
         jitter: &mut Jitter,
-    ) -> Option<CircuitState> {
+    ) -> (Vec<(Dependency, CircuitState)>, Option<Moment>) {
         let probed = self.probe == Some(run);
-        if probed {
-            self.probe = None;
-        } else if self.open.contains_key(dependency) {
-            return None;
+        if !probed && self.broken.contains_key(&dependency) {
+            return (Vec::new(), None);
         }
-        let failures = self.open.get(dependency).map_or(1, |open| open.failures.saturating_add(1));
-        // Half of the bound at least: an outage should not be probed in a busy loop.
-        let half = bound(retry, failures) / 2;
-        let until = now.plus(half).plus(jitter.below(half));
-        self.open.insert(dependency.clone(), Open { until, failures });
-        Some(CircuitState::Open { until })
+        let mut changes = self.end_probe(run);
+        changes.retain(|(other, _)| *other != dependency);
+        let circuit = self.broken.entry(dependency.clone()).or_insert(Circuit {
+            until: now,
+            failures: 0,
+            half_open: false,
+        });
+        circuit.failures = circuit.failures.saturating_add(1);
+        circuit.until = now.plus(jitter.delay(retry, circuit.failures));
+        changes.push((dependency, circuit.state()));
+        (changes, Some(circuit.until))
     }
 
-    /// A run ended otherwise: where it was the probe, all circuits close. Returns those that did.
-    pub(crate) fn worked(&mut self, run: RunId) -> Vec<Dependency> {
+    /// Takes note that `run` ended and found all it needed.
+    pub(crate) fn reached(&mut self, run: RunId) -> Vec<(Dependency, CircuitState)> {
         if self.probe != Some(run) {
             return Vec::new();
         }
         self.probe = None;
-        std::mem::take(&mut self.open).into_keys().collect()
+        let closed: Vec<Dependency> = self
+            .broken
+            .iter()
+            .filter(|(_, circuit)| circuit.half_open)
+            .map(|(dependency, _)| dependency.clone())
+            .collect();
+        self.broken.retain(|_, circuit| !circuit.half_open);
+        closed.into_iter().map(|dependency| (dependency, CircuitState::Closed)).collect()
     }
 
-    /// The probe was abandoned: it says nothing.
-    pub(crate) fn abandoned(&mut self, run: RunId) {
-        if self.probe == Some(run) {
-            self.probe = None;
+    /// Takes note that `run` says nothing of its dependencies: it was abandoned. The probe is free again.
+    pub(crate) fn end_probe(&mut self, run: RunId) -> Vec<(Dependency, CircuitState)> {
+        if self.probe != Some(run) {
+            return Vec::new();
         }
+        self.probe = None;
+        self.mark(false)
     }
 
+    /// Returns the circuits that are not closed, in the order of their names.
     pub(crate) fn states(&self) -> Vec<(Dependency, CircuitState)> {
-        let state = |open: &Open| {
-            if self.probe.is_some() {
-                CircuitState::HalfOpen
-            } else {
-                CircuitState::Open { until: open.until }
+        self.broken.iter().map(|(dependency, circuit)| (dependency.clone(), circuit.state())).collect()
+    }
+
+    fn mark(&mut self, half_open: bool) -> Vec<(Dependency, CircuitState)> {
+        let mut changes = Vec::new();
+        for (dependency, circuit) in &mut self.broken {
+            if circuit.half_open != half_open {
+                circuit.half_open = half_open;
+                changes.push((dependency.clone(), circuit.state()));
             }
-        };
-        self.open.iter().map(|(dependency, open)| (dependency.clone(), state(open))).collect()
+        }
+        changes
     }
 }

@@ -1,232 +1,225 @@
-//! The window of received records: what is finished, and the watermark below which everything is.
+//! What of a partition is finished: a watermark, and a ring of bits above it.
+//!
+//! Memory is 24 bytes for 64 neighbouring offsets between the lowest unfinished and the highest received one,
+//! whatever the number of records that finished in between. Offsets that never arrive (compacted, transaction
+//! markers) hold nothing up: the log has no record there.
 
 use std::collections::VecDeque;
 
-use crate::record::{KeyHash, Moment, Offset, OffsetRange};
+use crate::record::{Offset, OffsetRange};
 
-/// Names a record within its window; unlike offsets, sequence numbers have no gaps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Seq(u64);
-
-/// A received record.
-#[derive(Clone, Debug)]
-pub(crate) struct Entry<T> {
-    pub(crate) offset: Offset,
-    pub(crate) key: Option<KeyHash>,
-    pub(crate) bytes: usize,
-    /// `None` once it is finished.
-    pub(crate) payload: Option<T>,
-    pub(crate) state: State,
-    /// Attempts that failed, over restarts.
-    pub(crate) failures: u32,
-    pub(crate) failing_since: Option<Moment>,
-    pub(crate) retry_at: Option<Moment>,
-}
-
-/// Where a record is on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// In a lane or a side queue.
-    Queued,
-    /// In a run.
-    Running,
-    /// Waiting for its next attempt.
-    Waiting,
-    /// Waiting for the acknowledgement of its dead letter.
-    DeadLetter,
-    /// Done, skipped, deferred or dead-lettered.
-    Finished,
-}
-
-/// The received records of one assignment, from the watermark on.
-#[derive(Debug)]
-pub(crate) struct Window<T> {
-    entries: VecDeque<Entry<T>>,
-    first: u64,
-    /// The offset after the last received record: what is below was seen.
-    expected: Option<Offset>,
-    watermark: Option<Offset>,
-    unfinished: usize,
-    bytes: usize,
-    /// Offsets that were finished by an earlier owner.
+/// The offsets received under one assignment.
+#[derive(Debug, Default)]
+pub(crate) struct Offsets {
+    /// The next offset that may arrive; `None` before anything is known.
+    end: Option<Offset>,
+    /// Blocks in offset order; the first has an unfinished offset.
+    blocks: VecDeque<Block>,
+    /// What the commit metadata says is finished, not yet arrived; sorted, not touching each other.
     hint: VecDeque<OffsetRange>,
-    /// Records below are skipped: the store's position.
-    skip_below: Option<Offset>,
 }
 
-/// The most ranges a commit carries.
-const MAX_RANGES: usize = 512;
+/// What became of an arriving offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// Below the next expected one: seen before, or finished before.
+    Stale,
+    /// Finished by an earlier owner.
+    Finished,
+    /// New.
+    Unfinished,
+}
 
-impl<T> Window<T> {
+impl Offsets {
+    /// Begins at `start`, if that is known, with what the commit metadata says of offsets above.
     pub(crate) fn new(start: Option<Offset>, finished: Vec<OffsetRange>) -> Self {
-        Self {
-            entries: VecDeque::new(),
-            first: 0,
-            expected: start,
-            watermark: start,
-            unfinished: 0,
-            bytes: 0,
-            hint: finished.into(),
-            skip_below: None,
-        }
+        Self { end: start, blocks: VecDeque::new(), hint: normalised(finished, start) }
     }
 
-    /// Takes a record in; `None` where it was seen before or is finished already.
-    pub(crate) fn push(&mut self, entry: Entry<T>) -> Option<Seq> {
-        let offset = entry.offset;
-        if self.expected.is_some_and(|expected| offset < expected) {
-            return None;
+    /// Takes note that the record at `offset` arrived.
+    pub(crate) fn arrive(&mut self, offset: Offset) -> Arrival {
+        if self.end.is_some_and(|end| offset < end) {
+            return Arrival::Stale;
         }
-        self.expected = Some(offset.next());
-        self.watermark.get_or_insert(offset);
-        let done = self.skip_below.is_some_and(|next| offset < next) || self.is_hinted(offset);
-        if done && self.entries.is_empty() {
-            self.watermark = Some(offset.next());
-            return None;
-        }
-        let seq = Seq(self.first.saturating_add(len(&self.entries)));
-        if done {
-            self.entries.push_back(Entry { payload: None, state: State::Finished, ..entry });
-            return None;
-        }
-        self.unfinished += 1;
-        self.bytes += entry.bytes;
-        self.entries.push_back(entry);
-        Some(seq)
-    }
-
-    pub(crate) fn get(&self, seq: Seq) -> Option<&Entry<T>> {
-        self.entries.get(self.index(seq)?)
-    }
-
-    pub(crate) fn get_mut(&mut self, seq: Seq) -> Option<&mut Entry<T>> {
-        let index = self.index(seq)?;
-        self.entries.get_mut(index)
-    }
-
-    /// Finds an unfinished record.
-    pub(crate) fn find(&self, offset: Offset) -> Option<Seq> {
-        let index = self.entries.binary_search_by_key(&offset, |entry| entry.offset).ok()?;
-        let entry = self.entries.get(index)?;
-        (entry.state != State::Finished).then(|| Seq(self.first + u64::try_from(index).unwrap_or(0)))
-    }
-
-    /// Finishes a record and moves the watermark as far as it goes.
-    pub(crate) fn finish(&mut self, seq: Seq) {
-        let Some(entry) = self.get_mut(seq) else { return };
-        if entry.state == State::Finished {
-            return;
-        }
-        entry.state = State::Finished;
-        entry.payload = None;
-        let bytes = entry.bytes;
-        self.unfinished -= 1;
-        self.bytes -= bytes;
-        while self.entries.front().is_some_and(|entry| entry.state == State::Finished) {
-            if let Some(entry) = self.entries.pop_front() {
-                self.first += 1;
-                self.watermark = Some(entry.offset.next());
+        self.end = Some(offset.next());
+        if !self.hint.is_empty() && self.hinted(offset) {
+            if !self.blocks.is_empty() {
+                self.mark(offset, 0);
             }
+            return Arrival::Finished;
         }
-        if let Some(front) = self.entries.front() {
-            self.watermark = Some(front.offset);
+        self.mark(offset, bit(offset));
+        Arrival::Unfinished
+    }
+
+    /// Takes note that the record at `offset` is finished; again, or for an unknown one, changes nothing.
+    pub(crate) fn finish(&mut self, offset: Offset) {
+        if let Some(block) = self.find(offset) {
+            block.unfinished &= !bit(offset);
         }
+        self.trim();
     }
 
-    /// Skips what lies below the store's position, now and in future. Returns the records that are skipped.
-    pub(crate) fn skip_below(&mut self, next: Offset) {
-        self.skip_below = Some(next);
-        let below: Vec<_> = (self.first..)
-            .map(Seq)
-            .zip(&self.entries)
-            .take_while(|(_, entry)| entry.offset < next)
-            .map(|(seq, _)| seq)
-            .collect();
-        for seq in below {
-            self.finish(seq);
+    /// Counts everything below `next` as finished.
+    pub(crate) fn raise(&mut self, next: Offset) {
+        for block in &mut self.blocks {
+            if block.index > index(next) {
+                break;
+            }
+            block.unfinished &= if block.index == index(next) { !(bit(next) - 1) } else { 0 };
         }
-        if self.entries.is_empty() && self.watermark.is_none_or(|watermark| watermark < next) {
-            // Nothing below is unfinished: the store says so.
-            self.watermark = Some(next);
-        }
+        self.trim();
+        self.end = self.end.max(Some(next));
     }
 
-    /// Forgets everything and expects `next` to come.
-    pub(crate) fn restart_at(&mut self, next: Offset) {
-        *self = Self { first: self.first + len(&self.entries), ..Self::new(Some(next), Vec::new()) };
+    /// Forgets everything, the hint too, and begins again at `next`.
+    pub(crate) fn restart(&mut self, next: Offset) {
+        *self = Self::new(Some(next), Vec::new());
     }
 
-    pub(crate) fn expected(&self) -> Option<Offset> {
-        self.expected
-    }
-
-    /// The offset of the first record that was received and is still in the window.
-    pub(crate) fn front(&self) -> Option<&Entry<T>> {
-        self.entries.front()
-    }
-
-    /// The next offset to commit.
+    /// Returns the next offset to commit: nothing received below is unfinished.
     pub(crate) fn watermark(&self) -> Option<Offset> {
-        self.watermark
+        match self.blocks.front() {
+            Some(block) => Some(block.offset(block.unfinished.trailing_zeros())),
+            None => self.end,
+        }
     }
 
+    /// Returns the offset after the highest received one.
+    pub(crate) fn end(&self) -> Option<Offset> {
+        self.end
+    }
+
+    /// Returns how many received offsets are unfinished: O(offsets above the watermark).
     pub(crate) fn unfinished(&self) -> usize {
-        self.unfinished
+        self.blocks.iter().map(|block| usize::try_from(block.unfinished.count_ones()).unwrap_or(0)).sum()
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// What is finished beyond the watermark, as ranges of received offsets.
+    /// Returns what is finished above the watermark, lowest first, not touching each other, at most
+    /// [`RANGES`]; with what the hint says of offsets that have not arrived yet.
     pub(crate) fn finished(&self) -> Vec<OffsetRange> {
-        let mut ranges: Vec<OffsetRange> = Vec::new();
-        let mut open = false;
-        for entry in &self.entries {
-            if entry.state != State::Finished {
-                open = false;
+        let mut ranges = Vec::new();
+        let mut open = None;
+        let mut above = false;
+        for block in &self.blocks {
+            if ranges.len() >= RANGES {
+                break;
+            }
+            if block.unfinished == 0 {
+                open = open.or_else(|| block.first_received());
                 continue;
             }
-            if open && let Some(range) = ranges.last_mut() {
-                range.to = entry.offset.next();
-            } else {
-                if ranges.len() == MAX_RANGES {
-                    break;
+            let mut rest = block.received;
+            while rest != 0 {
+                let lowest = rest.trailing_zeros();
+                rest &= rest - 1;
+                let offset = block.offset(lowest);
+                if block.unfinished & bit(offset) != 0 {
+                    above = true;
+                    ranges.extend(open.take().map(|from| OffsetRange { from, to: offset }));
+                } else if above {
+                    open = open.or(Some(offset));
                 }
-                ranges.push(OffsetRange { from: entry.offset, to: entry.offset.next() });
-                open = true;
             }
         }
+        if let (Some(from), Some(to)) = (open, self.end) {
+            ranges.push(OffsetRange { from, to });
+        }
+        self.append_hint(&mut ranges);
+        ranges.truncate(RANGES);
         ranges
     }
 
-    /// The highest finished offset's successor: what a wrong commit would name.
-    #[cfg(feature = "simulation")]
-    pub(crate) fn highest_finished(&self) -> Option<Offset> {
-        self.entries
-            .iter()
-            .rev()
-            .find(|entry| entry.state == State::Finished)
-            .map(|entry| entry.offset.next())
-            .or(self.watermark)
+    fn append_hint(&self, ranges: &mut Vec<OffsetRange>) {
+        for hint in &self.hint {
+            let from = self.end.map_or(hint.from, |end| end.max(hint.from));
+            if from >= hint.to {
+                continue;
+            }
+            match ranges.last_mut() {
+                Some(last) if last.to == from => last.to = hint.to,
+                _ => ranges.push(OffsetRange { from, to: hint.to }),
+            }
+        }
     }
 
-    pub(crate) fn seqs(&self) -> impl Iterator<Item = (Seq, &Entry<T>)> {
-        (self.first..).map(Seq).zip(&self.entries)
-    }
-
-    fn is_hinted(&mut self, offset: Offset) -> bool {
+    fn hinted(&mut self, offset: Offset) -> bool {
         while self.hint.front().is_some_and(|range| range.to <= offset) {
             self.hint.pop_front();
         }
         self.hint.front().is_some_and(|range| range.contains(offset))
     }
 
-    fn index(&self, seq: Seq) -> Option<usize> {
-        usize::try_from(seq.0.checked_sub(self.first)?).ok()
+    fn mark(&mut self, offset: Offset, unfinished: u64) {
+        let index = index(offset);
+        match self.blocks.back_mut() {
+            Some(block) if block.index == index => {
+                block.received |= bit(offset);
+                block.unfinished |= unfinished;
+            }
+            _ => self.blocks.push_back(Block { index, received: bit(offset), unfinished }),
+        }
+    }
+
+    fn find(&mut self, offset: Offset) -> Option<&mut Block> {
+        let index = index(offset);
+        let distance = index.checked_sub(self.blocks.front()?.index)?;
+        let guess = usize::try_from(distance).ok()?;
+        let position = match self.blocks.get(guess) {
+            Some(block) if block.index == index => guess,
+            _ => self.blocks.binary_search_by_key(&index, |block| block.index).ok()?,
+        };
+        self.blocks.get_mut(position)
+    }
+
+    fn trim(&mut self) {
+        while self.blocks.front().is_some_and(|block| block.unfinished == 0) {
+            self.blocks.pop_front();
+        }
     }
 }
 
-fn len<T>(entries: &VecDeque<T>) -> u64 {
-    u64::try_from(entries.len()).unwrap_or(u64::MAX)
+/// 64 neighbouring offsets, beginning at a multiple of 64.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    index: i64,
+    received: u64,
+    unfinished: u64,
 }
+
+impl Block {
+    fn offset(self, bit: u32) -> Offset {
+        Offset((self.index << WIDTH) | i64::from(bit))
+    }
+
+    fn first_received(self) -> Option<Offset> {
+        (self.received != 0).then(|| self.offset(self.received.trailing_zeros()))
+    }
+}
+
+const fn index(offset: Offset) -> i64 {
+    offset.0 >> WIDTH
+}
+
+fn bit(offset: Offset) -> u64 {
+    1 << (offset.0 & ((1 << WIDTH) - 1))
+}
+
+fn normalised(mut ranges: Vec<OffsetRange>, start: Option<Offset>) -> VecDeque<OffsetRange> {
+    ranges.retain(|range| range.from < range.to && start.is_none_or(|start| start < range.to));
+    ranges.sort_unstable();
+    let mut result: VecDeque<OffsetRange> = VecDeque::new();
+    for range in ranges {
+        match result.back_mut() {
+            Some(last) if range.from <= last.to => last.to = last.to.max(range.to),
+            _ => result.push_back(range),
+        }
+    }
+    result
+}
+
+/// Offsets share a block when they agree above this many bits.
+const WIDTH: u32 = 6;
+
+/// The most ranges that a commit names.
+pub(crate) const RANGES: usize = 512;

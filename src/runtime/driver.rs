@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroom_core::{Generation, HaltCause, Input, Output, Processor, Run};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::event::RawRecord;
 use crate::ports::{Edge, EdgeError, EdgeEvent};

@@ -10,11 +10,12 @@ use postroom_core::Processor;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::adapters::registry;
 use crate::adapters::store::SqliteStore;
-use crate::codec::{Codec, SchemaError};
+use crate::codec::Codec;
 use crate::config::{Config, StoreUrl};
 use crate::kafka::{ConsumerConfig, KafkaEdge, Producer};
-use crate::ports::{Edge, EdgeError, Store, StoreError};
+use crate::ports::{Edge, EdgeError, FanOut, Rest, Store, StoreError};
 use crate::runtime::claims::Claims;
 use crate::runtime::clock::Clock;
 use crate::runtime::driver::{Control, Driver, Ending, Inbox};
@@ -72,12 +73,6 @@ pub enum StartError {
     Thread(String),
 }
 
-impl From<SchemaError> for StartError {
-    fn from(error: SchemaError) -> Self {
-        Self::Schemas(error.to_string())
-    }
-}
-
 impl Service {
     /// Opens the store, connects and joins one consumer group for each of `groups`.
     ///
@@ -92,12 +87,20 @@ impl Service {
         if groups.is_empty() {
             return Err(StartError::NothingToDo);
         }
-        let codec = crate::adapters::registry::codec(config).map_err(StartError::Schemas)?;
+        let codec = registry::codec(wiring::limits(config), config.registry.directory.as_deref())
+            .map_err(StartError::Schemas)?;
         let store = open_store(config).await?;
         let producer = Producer::start(&wiring::producer(config))?;
         metrics.board().connected_to(&config.kafka.brokers.to_string());
-        let mut service =
-            Self { groups: Vec::new(), controls: Vec::new(), store, producer, codec, metrics, helpers: Vec::new() };
+        let mut service = Self {
+            groups: Vec::new(),
+            controls: Vec::new(),
+            store,
+            producer,
+            codec,
+            metrics,
+            helpers: Vec::new(),
+        };
         let clock = Clock::start();
         let share = groups.len();
         for group in groups {
@@ -139,8 +142,7 @@ impl Service {
     /// Waits for all groups to end. When one ends by itself, the others are drained within `drain`.
     pub async fn ended(&mut self, drain: Duration) -> Vec<(String, Ending)> {
         let mut endings = Vec::new();
-        let mut waiting: FuturesUnordered<_> =
-            self.groups.iter_mut().filter_map(Running::wait).collect();
+        let mut waiting: FuturesUnordered<_> = self.groups.iter_mut().filter_map(Running::wait).collect();
         let controls: Vec<_> = self.controls.clone();
         while let Some(ended) = waiting.next().await {
             if endings.is_empty() && !waiting.is_empty() {
@@ -164,9 +166,6 @@ impl Service {
         share: usize,
         broker: Broker,
     ) -> Result<(), StartError> {
-        for event_type in group.types {
-            self.codec.know(event_type)?;
-        }
         let effect = config.effects.named(&group.name);
         let consumer = wiring::consumer(config, &group, &effect, self.store.id(), share, broker);
         let metrics = Arc::new(self.metrics.group(&shape(&consumer, &group))?);
@@ -177,7 +176,7 @@ impl Service {
         let settings = wiring::settings(config, &group, &effect, share);
         let logs = Arc::new(Logs::default());
 
-        let route = wiring::route(config, &consumer.group);
+        let route = wiring::route(config, &consumer.group, &group.name);
         let (edge, edge_events) = KafkaEdge::start(consumer, route, self.producer.clone(), clock.origin())?;
         let edge: Arc<dyn Edge> = Arc::new(edge);
         let (reports, reported) = mpsc::unbounded_channel();
@@ -215,7 +214,8 @@ impl Service {
         self.helpers.push(tokio::spawn(async move {
             loop {
                 // What is left waits for the next turn, in this process or another.
-                let more = matches!(store.expand_fan_out(EXPAND_CHUNK).await, Ok(done) if done.open);
+                let more =
+                    matches!(store.expand_fan_out(EXPAND_CHUNK).await, Ok(done) if done.rest == Rest::More);
                 if !more {
                     tokio::time::sleep(EXPAND_INTERVAL).await;
                 }
@@ -229,7 +229,8 @@ impl Running {
         let ended = self.ended.take()?;
         let name = self.name.clone();
         Some(async move {
-            let lost = || Ending::Edge(EdgeError::Client("the group's driver ended without a word".to_owned()));
+            let lost =
+                || Ending::Edge(EdgeError::Client("the group's driver ended without a word".to_owned()));
             (name, ended.await.unwrap_or_else(|_| lost()))
         })
     }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use postroom_core::{Flood, Pressure, Settings};
 
+use crate::codec::Limits;
 use crate::config::{Config, Effect, GroupProtocol, OnGap, Start};
-use crate::kafka::{self, Connection, ConsumerConfig, ProducerConfig, Protocol};
+use crate::kafka::{self, Connection, ConsumerConfig, DeadLetterRoute, ProducerConfig, Protocol};
 use crate::ports::StoreId;
 use crate::runtime::group::{Group, Position};
 use crate::runtime::service::Broker;
@@ -16,6 +17,22 @@ pub fn connection(config: &Config) -> Connection {
     connection.client_id.clone_from(&config.kafka.client_id);
     connection.properties = properties(config);
     connection
+}
+
+/// How large what is read may be.
+pub(crate) fn limits(config: &Config) -> Limits {
+    let headers = Limits::default().max_header_bytes;
+    Limits {
+        max_record_bytes: config.topics.max_record_bytes.bytes().saturating_add(headers),
+        ..Limits::default()
+    }
+}
+
+/// Where a group's dead letters go.
+pub(crate) fn route(config: &Config, group: &str, handler: &str) -> DeadLetterRoute {
+    let mut route = DeadLetterRoute::new(group, handler);
+    route.template = config.topics.dead_letter.to_string();
+    route
 }
 
 pub(crate) fn producer(config: &Config) -> ProducerConfig {
@@ -63,8 +80,7 @@ pub(crate) fn consumer(
 /// What the core is to know of a group.
 pub(crate) fn settings(config: &Config, group: &Group, effect: &Effect, share: usize) -> Settings {
     let mut settings = group.settings(seed());
-    settings.pressure =
-        Pressure { total_bytes: budget(config, share) / 2, ..Pressure::default() };
+    settings.pressure = Pressure { total_bytes: budget(config, share) / 2, ..Pressure::default() };
     settings.flood = Flood {
         minimum: effect.dead_letter_limit.minimum,
         percent: effect.dead_letter_limit.percent,
