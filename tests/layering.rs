@@ -83,6 +83,7 @@ fn an_import_that_runs_up_is_found_however_it_is_written() {
         "mod inner { use super::super::super::runtime::Driver; }",
         "use crate as postroom;",
         "use {crate::runtime};",
+        "fn f() -> impl Sized + use<> { crate::runtime::start() }",
     ] {
         let found = check(&path("codec::frame"), source);
         assert_eq!(found.len(), 1, "{source}: {found:?}");

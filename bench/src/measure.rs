@@ -67,9 +67,9 @@ impl Meter {
         after >= self.total
     }
 
-    /// Says whether all were counted.
+    /// Says whether all were counted and the clocks read.
     pub(crate) fn is_full(&self) -> bool {
-        self.seen.load(Ordering::Relaxed) >= self.total
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Returns what was used between the two.

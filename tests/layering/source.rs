@@ -48,6 +48,8 @@ impl Reader<'_> {
         while let Some(token) = self.tokens.get(self.at) {
             let line = token.line;
             match token.text.as_str() {
+                // What an `impl Trait` captures.
+                "use" if self.text(1) == "<" => self.at += 1,
                 "use" => {
                     self.at += 1;
                     let mut paths = Vec::new();
@@ -95,7 +97,7 @@ impl Reader<'_> {
             match self.text(0) {
                 "{" => {
                     self.at += 1;
-                    while !matches!(self.text(0), "}" | "") {
+                    while !matches!(self.text(0), "}" | ";" | "") {
                         self.tree(&path, paths);
                         if self.text(0) == "," {
                             self.at += 1;
