@@ -3,6 +3,7 @@
 pub use postroom_core as core;
 
 pub mod adapters;
+pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod effects;
@@ -14,4 +15,4 @@ pub mod runtime;
 pub mod telemetry;
 pub mod testkit;
 
-pub use runtime::Group;
+pub use runtime::{Group, Postroom, RunError};

@@ -17,6 +17,12 @@ macro_rules! choice {
             }
         }
 
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+
         impl crate::config::part::Leaf for $name {
             const KIND: &'static str = concat!("one of" $(, " `", $word, "`")+);
 

@@ -95,6 +95,12 @@ fn refusal(name: &str, value: &str) -> Option<(&'static str, &'static str)> {
         ("acks" | "request.required.acks", value) if value != "all" && value != "-1" => {
             ("a dead letter could be lost after its offset has passed", "remove it: acks=all is used")
         }
+        ("enable.partition.eof", "true") => ("turns the end of a partition into an error", "remove it"),
+        ("message.send.max.retries" | "retries", "0") => {
+            ("a passing fault would become a failed dead letter", "remove it")
+        }
+        ("transactional.id", _) => ("the producer is shared and has no transactions", "remove it"),
+        ("test.mock.num.brokers", _) => ("there is a command for that", "use `postroom demo`"),
         ("enable.idempotence", "false") => ("a dead letter could be written twice", "remove it"),
         ("enable.ssl.certificate.verification", "false")
         | ("ssl.endpoint.identification.algorithm", "none") => {

@@ -88,6 +88,34 @@ section! {
     }
 }
 
+impl Kafka {
+    /// Returns the properties that every client is built with: security, credentials, certificates, and what is
+    /// passed through. It holds secrets: do not display it.
+    pub fn client_properties(&self) -> BTreeMap<String, String> {
+        let mut properties = BTreeMap::new();
+        let mut set = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                properties.insert(name.to_owned(), value);
+            }
+        };
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let secret = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
+        set(
+            "security.protocol",
+            (self.security != Security::Plaintext).then(|| self.security.word().to_owned()),
+        );
+        set("sasl.mechanism", self.sasl.mechanism.map(|mechanism| mechanism.word().to_owned()));
+        set("sasl.username", self.sasl.username.clone());
+        set("sasl.password", secret(&self.sasl.password));
+        set("ssl.ca.location", path(&self.tls.ca));
+        set("ssl.certificate.location", path(&self.tls.certificate));
+        set("ssl.key.location", path(&self.tls.key));
+        set("ssl.key.password", secret(&self.tls.key_password));
+        properties.extend(self.librdkafka.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
+        properties
+    }
+}
+
 section! {
     /// `[kafka.sasl]`: credentials.
     pub struct Sasl {

@@ -29,3 +29,8 @@ pub use dead_letter::{DEFAULT_TEMPLATE, DeadLetterRoute, PREFIX, REPLAY_OF, REPL
 pub use edge::KafkaEdge;
 pub use embedded::Embedded;
 pub use producer::{Delivery, Producer, ProducerConfig, Publication, PublishError, Published};
+
+/// Returns the version of librdkafka.
+pub fn client_version() -> String {
+    rdkafka::util::get_rdkafka_version().1
+}
