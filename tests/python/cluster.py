@@ -31,20 +31,30 @@ class Cluster:
         return {name: len(topic.partitions) for name, topic in found.items() if name.startswith(OURS)}
 
     def clean(self):
-        """Removes what an earlier test left: topics and groups of ours."""
+        """Removes what a test left: topics and groups of ours."""
         names = list(self.topics())
         if names:
             for future in self.admin.delete_topics(names, operation_timeout=10).values():
                 future.result()
             wait_until("topics are deleted", lambda: not self.topics(), 20)
+        wait_until("groups are deleted", self.groups_are_gone, 60)
+
+    def groups_are_gone(self):
+        """Deletes our groups; one whose member was killed is not empty before its session ends."""
         listed = self.admin.list_consumer_groups().result()
         groups = [group.group_id for group in listed.valid if group.group_id.startswith("postroom.")]
+        gone = True
         for future in self.admin.delete_consumer_groups(groups).values() if groups else []:
             try:
                 future.result()
             except KafkaException as error:
-                if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
-                    raise
+                gone = gone and error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND
+        return gone
+
+    def behind(self, group, names):
+        """(topic, partition) -> (committed, end), where a group is not at the end."""
+        committed = self.committed(group)
+        return {place: (committed.get(place), end) for place, end in self.ends(names).items() if committed.get(place, 0) < end}
 
     def partitions(self, names):
         have = self.topics()
@@ -67,8 +77,7 @@ class Cluster:
         return {(p.topic, p.partition): p.offset for p in result.topic_partitions if p.offset >= 0}
 
     def caught_up(self, group, names):
-        committed = self.committed(group)
-        return all(committed.get(place, 0) >= end for place, end in self.ends(names).items())
+        return not self.behind(group, names)
 
     def read(self, names):
         """All records of topics from the beginning to the end as it is now, each as it is on the wire."""

@@ -161,7 +161,7 @@ def main():
         postroom = Postroom(given.postroom, folder, config(given.kafka, folder))
         try:
             postroom.command("topics", "apply", "-c", str(postroom.config))
-            checks.that("`topics apply` made the topics", set(TOPICS) <= set(cluster.topics()))
+            wait_until("`topics apply` made the topics", lambda: set(TOPICS) <= set(cluster.topics()), 10)
             again = postroom.command("topics", "plan", "--detailed-exitcode", "-c", str(postroom.config), check=False)
             checks.equal("`topics plan` has nothing left to do", 0, again.returncode)
 
@@ -169,7 +169,10 @@ def main():
             wait_until("the member is ready", member.ready, 40)
             poison = publish_all(Blog(Sent(cluster.producer())))
             for group in GROUPS:
-                wait_until(f"{group} has caught up", lambda: cluster.caught_up(group, TOPICS[:3]), 60)
+                try:
+                    wait_until(f"{group} has caught up", lambda: cluster.caught_up(group, TOPICS[:3]), 60)
+                except TimeoutError as error:
+                    raise TimeoutError(f"{error}: behind {cluster.behind(group, TOPICS[:3])}\n{member.get('/api/status')}") from error
 
             status = member.status()
             checks.that("the status is JSON with the groups", all(group in json.dumps(status) for group in GROUPS))
@@ -180,7 +183,6 @@ def main():
             checks.that("the run went through", False, f"{error}\n{postroom.members[-1].tail() if postroom.members else ''}")
         finally:
             postroom.stop_all()
-            cluster.clean()
     sys.exit(checks.close(given.output))
 
 

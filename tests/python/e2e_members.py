@@ -225,7 +225,6 @@ def main():
             checks.that("the run went through", False, f"{error}\n{logs}")
         finally:
             postroom.stop_all()
-            cluster.clean()
     sys.exit(checks.close(given.output, **told))
 
 
