@@ -174,7 +174,7 @@ def letter_problems(sent, letter, group):
         "header partition": (str(sent["partition"]), told.get("partition")),
         "header offset": (str(sent["offset"]), told.get("offset")),
         "header timestamp": (str(sent["timestamp"]), told.get("timestamp")),
-        "header attempts": ("1", told.get("attempts")),
+        "header attempts": ("0", told.get("attempts")),  # no handler ever saw it
     }
     problems = [f"{what}: sent {a!r}, found {b!r}" for what, (a, b) in expected.items() if a != b]
     if told.get("reason") not in sent["reasons"]:
