@@ -271,4 +271,4 @@ pub(crate) fn set_stage<T>(records: &mut Records<T>, slot: Slot, stage: Stage) {
 const SHARDS_A_RUN: usize = 16;
 
 /// More shards than this a partition cost memory and gain nothing.
-const MOST_SHARDS: usize = 1_024;
+const MOST_SHARDS: usize = 512;

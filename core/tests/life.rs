@@ -1,6 +1,6 @@
 //! The life of a partition, told input by input.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

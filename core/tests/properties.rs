@@ -1,5 +1,7 @@
 //! The invariants of the processor, on random scripts against a reference model.
 
+#![expect(clippy::indexing_slicing, clippy::print_stderr, clippy::unwrap_used, reason = "tests")]
+
 mod world;
 
 #[cfg(feature = "simulation")]
