@@ -242,7 +242,9 @@ impl Lanes {
         let last = self.shards.len().saturating_sub(1);
         match key {
             Some(KeyHash(hash)) if last > 0 => {
-                let spread = (u128::from(hash) * u128::try_from(last).unwrap_or(1)) >> u64::BITS;
+                // A hash of few bits, such as a checksum, is spread too.
+                let mixed = hash.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                let spread = (u128::from(mixed) * u128::try_from(last).unwrap_or(1)) >> u64::BITS;
                 usize::try_from(spread).unwrap_or(0)
             }
             Some(_) => 0,
@@ -332,7 +334,7 @@ mod tests {
         let lanes = Lanes::new(&Settings::default());
         let mut counts = vec![0; lanes.shards.len()];
         for number in 0..51_200_u64 {
-            let shard = lanes.shard_of(Some(KeyHash(number.wrapping_mul(0x9E37_79B9_7F4A_7C15))));
+            let shard = lanes.shard_of(Some(KeyHash(number)));
             *counts.get_mut(shard).unwrap() += 1;
         }
 
