@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p postroom-core --example throughput`
 
-#![expect(clippy::print_stdout, reason = "a measurement")]
+#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measurement")]
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
