@@ -151,8 +151,11 @@ impl Tenure {
 
     /// Another owner began: everything is dropped.
     pub(super) fn fence(&mut self) {
-        self.received.clear();
-        self.phase = Phase::Fenced;
+        self.dirty = true;
+        if self.phase == Phase::Active {
+            self.received.clear();
+            self.phase = Phase::Fenced;
+        }
     }
 
     /// Returns how many records it holds unfinished.

@@ -21,9 +21,7 @@ impl Checker {
             Input::Claimed { generation, next, attempts } => self.claimed(*generation, *next, attempts),
             Input::Fenced { generation } => {
                 self.drop_runs(*generation);
-                if let Some(tenure) = self.tenures.get_mut(generation)
-                    && tenure.phase == Phase::Active
-                {
+                if let Some(tenure) = self.tenures.get_mut(generation) {
                     tenure.fence();
                 }
             }
