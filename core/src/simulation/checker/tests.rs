@@ -144,7 +144,7 @@ impl Story {
     }
 
     #[track_caller]
-    fn is_sound(self) {
+    fn has_no_findings(self) {
         assert_eq!(self.anomalies(), BTreeSet::new());
     }
 }
@@ -171,7 +171,7 @@ fn a_sound_history_has_no_findings() {
     story.done(1, 1, &[0, 1]);
     story.commit(1, 2);
     story.finish(2);
-    story.is_sound();
+    story.has_no_findings();
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_sound_history_with_a_failure_a_dead_letter_and_a_new_owner_has_no_findings(
     story.done(4, 2, &[2, 3]);
     story.commit(2, 4);
     story.happens(What::Finished);
-    story.is_sound();
+    story.has_no_findings();
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn an_outage_spends_no_budget() {
         story.completed(run, RunResult::Failed(failure(Class::Outage(Dependency("smtp".into())))));
     }
     story.finish(0);
-    story.is_sound();
+    story.has_no_findings();
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn a_repeat_after_a_crash_is_excused() {
     story.done(1, 2, &[0, 1, 2, 3]);
     story.commit(2, 4);
     story.happens(What::Finished);
-    story.is_sound();
+    story.has_no_findings();
 }
 
 #[test]
