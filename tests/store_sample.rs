@@ -1,5 +1,5 @@
 //! A real site's events, read in any order between topics, leave what an independent serial count says.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::indexing_slicing, clippy::print_stderr, clippy::unwrap_used, reason = "tests")]
 
 mod play;
 
