@@ -30,7 +30,8 @@ pub(crate) fn place(event: &BlogEvent) -> TopicPartition {
     TopicPartition::new(Topic::new(event.event_type().topic), Partition(number))
 }
 
-fn envelope(place: &TopicPartition, offset: usize, event: &BlogEvent) -> Envelope<BlogEvent> {
+/// Wraps an event as a record of a partition.
+pub(crate) fn envelope(place: &TopicPartition, offset: usize, event: &BlogEvent) -> Envelope<BlogEvent> {
     let mut batch = RawBatchBuilder::new(place.clone());
     let offset = Offset(i64::try_from(offset).unwrap());
     let parts = RawParts { offset, timestamp: None, key: Some(event.key().as_bytes()), value: None };
