@@ -119,7 +119,7 @@ impl Drop for Member {
 
 fn start(path: &Path, partition: i32) -> Member {
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "member"])
+        .args(["--ignored", "--exact", "kills::member"])
         .env(FILE, path)
         .env(PARTITION, partition.to_string())
         .stdout(Stdio::null())

@@ -1,8 +1,6 @@
 //! Stories of posts, comments and people, told to the effects and read from their tables.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests")]
 
-mod play;
-
 use postroom::adapters::store::{AuthorLine, PostLine, ReasonCount, SqliteStore};
 use postroom::core::{Class, Offset, Partition, Reason, Topic, TopicPartition};
 use postroom::effects::{Changes, Notify, Project, StoreEffect, collect};
@@ -48,9 +46,10 @@ async fn tell<E: StoreEffect<Event = BlogEvent>>(
     topic: Option<&str>,
     event: &BlogEvent,
 ) {
-    let place = TopicPartition::new(Topic::new(topic.unwrap_or(event.event_type().topic)), Partition(0));
+    let place =
+        TopicPartition::new(Topic::new(topic.unwrap_or_else(|| event.event_type().topic)), Partition(0));
     let mut changes = Changes::default();
-    collect(effect, &[play::envelope(&place, 0, event)], &mut changes).unwrap();
+    collect(effect, &[crate::play::envelope(&place, 0, event)], &mut changes).unwrap();
     let mut claim = store.claim(effect.name(), &place).await.unwrap();
     let next = claim.next.map_or(Offset(1), Offset::next);
     let unit = Unit { guard: Guard::Position { next }, changes: changes.into_inner() };
@@ -207,8 +206,9 @@ fn event_at_fault_is_named_and_leaves_the_changes_of_those_before() {
 
     for wrong in wrong {
         let events = [comment("c1", "p", "ann", 1), wrong, comment("c3", "p", "ann", 1)];
-        let envelopes = events.map(|event| play::envelope(&place, 0, &event));
-        for effect in [&Project as &dyn StoreEffect<Event = BlogEvent>, &Notify] {
+        let envelopes = events.map(|event| crate::play::envelope(&place, 0, &event));
+        let effects: [&dyn StoreEffect<Event = BlogEvent>; 2] = [&Project, &Notify];
+        for effect in effects {
             let mut changes = Changes::default();
             effect.apply(&envelopes[0], &mut changes).unwrap();
             let one = changes.len();
