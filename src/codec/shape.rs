@@ -38,6 +38,31 @@ pub(crate) enum Shape {
     Record(Vec<Arc<Self>>),
 }
 
+impl Shape {
+    /// Returns the layout of a field, of a branch, or of the items.
+    pub(crate) fn part(&self, place: usize) -> Option<&Self> {
+        match self {
+            Self::Record(parts) | Self::Union(parts) => parts.get(place).map(AsRef::as_ref),
+            Self::Array(items) | Self::Map(items) => Some(items),
+            Self::Null
+            | Self::Boolean
+            | Self::Int
+            | Self::Long
+            | Self::Timestamp { .. }
+            | Self::Date
+            | Self::Float
+            | Self::Double
+            | Self::Bytes
+            | Self::String
+            | Self::Decimal
+            | Self::Uuid
+            | Self::UuidBytes
+            | Self::Fixed(_)
+            | Self::Enum(_) => None,
+        }
+    }
+}
+
 /// The largest schema that is accepted, in bytes of its text.
 pub(crate) const MAX_SCHEMA_BYTES: usize = 1024 * 1024;
 const MAX_FIELDS: usize = 5_000;

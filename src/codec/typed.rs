@@ -4,7 +4,9 @@ use apache_avro::from_value;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec::resolve::Plan;
+use crate::codec::fit::Fit;
+use crate::codec::resolve::resolve;
+use crate::codec::verify::Budget;
 use crate::codec::writer::Ready;
 use crate::codec::{DecodeError, Detail, EncodeError, SchemaRef};
 use crate::event::{
@@ -87,6 +89,7 @@ pub struct Datum<'r> {
     pub(crate) bytes: &'r [u8],
     pub(crate) schema: SchemaRef,
     pub(crate) ready: &'static Ready,
+    pub(crate) budget: Budget,
 }
 
 impl Datum<'_> {
@@ -102,17 +105,17 @@ impl Datum<'_> {
     }
 
     fn read_as<T: DeserializeOwned>(&self, event_type: &EventType) -> Result<T, DecodeError> {
-        let (plan, reader) = self
+        let (fit, reader) = self
             .ready
             .read_by(event_type.schema)
             .map_err(|error| self.incompatible(event_type, &error.to_string()))?;
-        match plan {
-            Plan::Direct => match self.ready.reader.read_deser(&mut { self.bytes }) {
+        match fit {
+            Fit::Same => match self.ready.reader.read_deser(&mut { self.bytes }) {
                 Ok(event) => Ok(event),
                 Err(_) => self.resolved(event_type, reader),
             },
-            Plan::Resolve => self.resolved(event_type, reader),
-            Plan::Refuse(why) => Err(self.incompatible(event_type, &why)),
+            Fit::Convert | Fit::Sometimes(_) => self.resolved(event_type, reader),
+            Fit::Never(why) => Err(self.incompatible(event_type, &why)),
         }
     }
 
@@ -121,12 +124,12 @@ impl Datum<'_> {
         event_type: &EventType,
         reader: &'static Ready,
     ) -> Result<T, DecodeError> {
-        let value = self
-            .ready
-            .reader
-            .read_value(&mut { self.bytes })
-            .and_then(|value| value.resolve(&reader.writer.schema))
-            .map_err(|error| self.incompatible(event_type, &error.to_string()))?;
+        let value = resolve(self.ready, reader, self.bytes, self.budget).map_err(|error| match error {
+            DecodeError::Poison { detail: Detail::Incompatible, message } => {
+                self.incompatible(event_type, &message)
+            }
+            other @ (DecodeError::NeedsSchema(_) | DecodeError::Poison { .. }) => other,
+        })?;
         from_value(&value).map_err(|error| self.incompatible(event_type, &error.to_string()))
     }
 

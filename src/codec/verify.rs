@@ -40,14 +40,11 @@ pub(crate) fn text_field<'b>(
     for before in fields.get(..field)? {
         walk.value(before).ok()?;
     }
-    match fields.get(field)?.as_ref() {
-        Shape::String => walk.text().ok(),
-        Shape::Union(branches) => {
-            let branch = walk.branch(branches).ok()?;
-            matches!(branch, Shape::String).then(|| walk.text().ok()).flatten()
-        }
-        _ => None,
+    let mut field = fields.get(field)?.as_ref();
+    if let Shape::Union(branches) = field {
+        field = walk.branch(branches).ok()?;
     }
+    if matches!(field, Shape::String) { walk.text().ok() } else { None }
 }
 
 /// A place in the bytes of a datum.
@@ -171,10 +168,11 @@ impl<'b> Walk<'b> {
 
     fn uuid(&mut self) -> Result<(), DecodeError> {
         let text = self.text()?;
-        let fits = text.len() == 36
-            && text.bytes().enumerate().all(|(place, byte)| match place {
-                8 | 13 | 18 | 23 => byte == b'-',
-                _ => byte.is_ascii_hexdigit(),
+        let hyphen = |place: usize| text.len() == 36 && matches!(place, 8 | 13 | 18 | 23);
+        let fits = matches!(text.len(), 32 | 36)
+            && text.bytes().enumerate().all(|(place, byte)| match byte {
+                b'-' => hyphen(place),
+                digit => digit.is_ascii_hexdigit() && !hyphen(place),
             });
         if fits { Ok(()) } else { Err(poison(Detail::Logical, "a text is not a UUID")) }
     }
@@ -240,6 +238,10 @@ impl<'b> Walk<'b> {
         let taken = self.bytes.get(self.at..end).ok_or_else(|| self.cut())?;
         self.at = end;
         Ok(taken)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        self.take(N)?.try_into().map_err(|_| self.cut())
     }
 
     /// Counts values against the budget.

@@ -76,6 +76,9 @@ pub trait Edge: Send + Sync {
     fn log_range(&self, partition: &TopicPartition) -> EdgeFuture<'_, LogRange>;
     /// Leaves the group and ends with `Stopped`, by `deadline` at the latest.
     fn close(&self, deadline: Moment);
+    /// Says that the driver has taken that many records out of the events: fetching goes on while few are
+    /// untaken. From the first call on the edge holds records back, so call it always or never.
+    fn taken(&self, _records: usize) {}
 }
 
 /// Why the edge cannot do its work.
@@ -101,6 +104,16 @@ pub enum EdgeError {
     /// The configuration cannot work.
     #[error("{0}")]
     Configuration(String),
+    /// The next record to read is not in the log (any more).
+    #[error("{partition}: the next offset {next} is not in the log, which holds {}..{}", log.start, log.end)]
+    PositionGone {
+        /// The partition.
+        partition: TopicPartition,
+        /// The next offset to read.
+        next: Offset,
+        /// What the log holds.
+        log: LogRange,
+    },
     /// The close did not end by its deadline.
     #[error("the consumer did not close by its deadline")]
     CloseTimedOut,

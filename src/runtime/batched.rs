@@ -6,6 +6,7 @@ use std::sync::Arc;
 use postroom_core::{Failure, Offset, Outcome, Run, RunResult};
 
 use crate::codec::Event;
+use crate::effects::{self, Changes, StoreEffect};
 use crate::event::{Envelope, RawRecord};
 use crate::handler::{BatchContext, BatchHandler};
 use crate::ports::{Change, Guard, Unit};
@@ -52,6 +53,24 @@ impl<H: BatchHandler> Collect for UserBatch<H> {
             Ok(()) => Ok(()),
             Err(error) => Err(error.failure().map_or(Stopped::Skipped, Stopped::Whole)),
         }
+    }
+}
+
+/// A side effect whose results live in the store.
+pub(crate) struct InStore<E>(pub(crate) E);
+
+impl<E: StoreEffect> Collect for InStore<E> {
+    type Event = E::Event;
+
+    async fn collect(
+        &self,
+        events: &[Envelope<E::Event>],
+        context: &mut BatchContext,
+    ) -> Result<(), Stopped> {
+        let mut changes = Changes::default();
+        let collected = effects::collect(&self.0, events, &mut changes);
+        context.changes = changes.into_inner();
+        collected.map_err(|(index, failure)| Stopped::At { index, failure })
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use postroom_core::{Attempt, Generation, Offset, TopicPartition};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::ports::{Claim, CommittedPosition, Edge, LogRange, Store, StoreError, StoreId};
+use crate::ports::{Claim, CommittedPosition, Edge, Store, StoreError};
+use crate::runtime::start::StartRules;
 
 /// The outcome of a claim.
 #[derive(Debug)]
@@ -122,22 +123,5 @@ impl Asker {
             Ok(next) => ClaimAnswer::Claimed { generation, claim, next },
             Err(message) => ClaimAnswer::Refused(Refusal { partition, message }),
         }
-    }
-}
-
-/// How a group's start is decided.
-#[derive(Clone, Debug)]
-pub(crate) struct StartRules;
-
-impl StartRules {
-    fn decide(
-        &self,
-        _partition: &TopicPartition,
-        row: Option<Offset>,
-        _committed: Option<&CommittedPosition>,
-        _log: LogRange,
-        _store: &StoreId,
-    ) -> Result<Option<Offset>, String> {
-        Ok(row)
     }
 }

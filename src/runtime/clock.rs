@@ -18,6 +18,11 @@ impl Clock {
         Self { origin: Instant::now() }
     }
 
+    /// Returns the instant of [`Moment::START`], for threads outside of the runtime.
+    pub(crate) fn origin(&self) -> std::time::Instant {
+        self.origin.into_std()
+    }
+
     /// Returns the present moment.
     pub fn now(&self) -> Moment {
         Moment::after_start(self.origin.elapsed())

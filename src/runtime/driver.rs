@@ -1,21 +1,22 @@
 //! The loop around the core: await one happening, tell the processor, execute what it answers.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postroom_core::{Generation, HaltCause, Input, Output, Processor, Run};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::event::RawRecord;
 use crate::ports::{Edge, EdgeError, EdgeEvent};
 use crate::runtime::claims::{ClaimAnswer, Claims, Refusal};
 use crate::runtime::clock::Clock;
 use crate::runtime::observe::Observer;
-use crate::runtime::status::{GroupState, SharedStatus};
 use crate::runtime::worker::{RunEnd, SharedClaim};
 use crate::runtime::workers::{Completion, Workers};
+use crate::telemetry::GroupState;
 
 /// How often the status is refreshed while nothing happens.
 const STATUS_INTERVAL: Duration = Duration::from_millis(250);
@@ -40,6 +41,28 @@ pub enum Ending {
     Edge(EdgeError),
 }
 
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Drained => f.write_str("drained"),
+            Self::DeadlinePassed { abandoned } => {
+                write!(
+                    f,
+                    "the shutdown deadline passed with {abandoned} runs in flight: the next owner repeats them"
+                )
+            }
+            Self::Halted(HaltCause::Fatal(failure)) => write!(f, "{}", failure.message),
+            Self::Halted(HaltCause::DeadLetterFlood { dead, finished }) => write!(
+                f,
+                "{dead} of the last {finished} records were dead letters: look at them (`postroom dlq ls`), \
+                 then raise `dead_letter_limit` or mend the handler"
+            ),
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Edge(error) => error.fmt(f),
+        }
+    }
+}
+
 /// What the service tells a running group.
 #[derive(Debug)]
 pub(crate) enum Control {
@@ -55,7 +78,6 @@ pub(crate) struct Driver {
     pub(crate) workers: Workers,
     pub(crate) claims: Claims,
     pub(crate) observer: Observer,
-    pub(crate) status: SharedStatus,
     pub(crate) shutdown_deadline: Duration,
     pub(crate) inbox: Inbox,
     pub(crate) held: HashMap<Generation, SharedClaim>,
@@ -71,13 +93,6 @@ pub(crate) struct Inbox {
     pub(crate) reports: UnboundedReceiver<Vec<Completion>>,
     pub(crate) claims: UnboundedReceiver<ClaimAnswer>,
     pub(crate) control: UnboundedReceiver<Control>,
-}
-
-/// A running group, as the service holds it.
-pub(crate) struct GroupHandle {
-    pub(crate) control: UnboundedSender<Control>,
-    pub(crate) ended: oneshot::Receiver<Ending>,
-    pub(crate) status: SharedStatus,
 }
 
 #[derive(Debug)]
@@ -151,7 +166,10 @@ impl Driver {
                 self.tell(Input::Assigned { partition, generation, start, finished });
             }
             EdgeEvent::Input(input) => {
-                self.observer.told(&input);
+                self.observer.told(self.clock.now(), &input);
+                if let Input::Records { records, .. } = &input {
+                    self.edge.taken(records.len());
+                }
                 self.tell(input);
             }
             // Ends the loop before it comes here.
@@ -170,11 +188,15 @@ impl Driver {
     fn take_claim(&mut self, answer: ClaimAnswer) {
         match answer {
             ClaimAnswer::Claimed { claim, generation, next } => {
+                self.observer.store_answers(true);
                 let attempts = claim.attempts.clone();
                 self.held.insert(generation, Arc::new(Mutex::new(claim)));
                 self.tell(Input::Claimed { generation, next, attempts });
             }
-            ClaimAnswer::Away { generation } => self.tell(Input::ClaimFailed { generation }),
+            ClaimAnswer::Away { generation } => {
+                self.observer.store_answers(false);
+                self.tell(Input::ClaimFailed { generation });
+            }
             ClaimAnswer::Refused(refusal) => {
                 tracing::error!(reason = %refusal, "the group may not start here");
                 self.end(Ending::Refused(refusal));
@@ -197,7 +219,7 @@ impl Driver {
 
     /// Executes, counts and logs one output: the one place for each.
     fn execute(&mut self, output: Output<RawRecord>) {
-        self.observer.output(&output);
+        self.observer.output(self.clock.now(), &output);
         match output {
             Output::Claim { partition, generation } => self.claims.claim(partition, generation),
             Output::Verify { generation } => self.edge.verify(generation),
@@ -232,6 +254,7 @@ impl Driver {
 
     /// Notes why the group ends, once, and drains.
     fn end(&mut self, ending: Ending) {
+        self.observer.halted(ending.to_string());
         self.ending.get_or_insert(ending);
         self.drain(self.shutdown_deadline);
     }
@@ -241,7 +264,7 @@ impl Driver {
             return;
         }
         self.draining = true;
-        self.status.state(GroupState::Draining);
+        self.observer.state(GroupState::Draining);
         self.tell(Input::Drain { deadline: self.clock.now().plus(within) });
     }
 
@@ -255,7 +278,7 @@ impl Driver {
     }
 
     fn stopped(&mut self, result: Result<(), EdgeError>) -> Ending {
-        self.status.state(GroupState::Stopped);
+        self.observer.state(GroupState::Stopped);
         let ending = self.ending.take();
         match (ending, result) {
             (Some(ending), Ok(())) => ending,
@@ -269,8 +292,7 @@ impl Driver {
     }
 
     fn refresh_status(&mut self) {
-        if self.status.is_due(self.clock.now(), STATUS_INTERVAL) {
-            self.status.publish(self.processor.snapshot());
-        }
+        let processor = &self.processor;
+        self.observer.publish(self.clock.now(), || processor.snapshot());
     }
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use postroom_core::{Claims, Ordering, Retry, Settings};
 
 use crate::codec::Event;
+use crate::effects::StoreEffect;
 use crate::event::EventType;
 use crate::handler::{BatchHandler, Handler};
-use crate::runtime::batched::{Batched, UserBatch};
+use crate::runtime::batched::{Batched, InStore, UserBatch};
 use crate::runtime::single::Single;
 use crate::runtime::worker::Worker;
 use crate::runtime::workers::Placement;
@@ -62,7 +63,13 @@ impl Group {
         Self::in_store(name, <H::Event as Event>::types(), Arc::new(Batched::new(UserBatch(handler))))
     }
 
-    pub(crate) fn in_store(name: &str, types: &'static [EventType], worker: Arc<dyn Worker>) -> Self {
+    /// A group for a side effect in the store, named as the effect: batches in partition order, exactly once.
+    pub fn effect<E: StoreEffect>(effect: E) -> Self {
+        let (name, types) = (effect.name(), effect.types());
+        Self::in_store(name, types, Arc::new(Batched::new(InStore(effect))))
+    }
+
+    fn in_store(name: &str, types: &'static [EventType], worker: Arc<dyn Worker>) -> Self {
         Self {
             name: name.to_owned(),
             types,

@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use postroom_core::{Class, Ended, Failure, Generation, Run, RunId};
+use postroom_core::{Class, Ended, Failure, Generation, Run, RunId, TopicPartition};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use crate::event::RawRecord;
+use crate::runtime::age;
 use crate::runtime::worker::{Desk, RunFuture, RunReport, SharedClaim, Worker, panic_failure};
 
 /// A run that ended.
@@ -19,8 +20,18 @@ use crate::runtime::worker::{Desk, RunFuture, RunReport, SharedClaim, Worker, pa
 pub(crate) struct Completion {
     pub(crate) run: RunId,
     pub(crate) generation: Generation,
+    pub(crate) partition: TopicPartition,
     pub(crate) report: RunReport,
     pub(crate) took: Duration,
+    /// The timestamp of its first record.
+    timestamp: Option<i64>,
+}
+
+impl Completion {
+    /// How old its first record is now.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.timestamp.map(age::since)
+    }
 }
 
 /// How a group's runs share the machine.
@@ -85,7 +96,7 @@ impl Workers {
             let mut ended = Vec::with_capacity(runs.len());
             let pending = FuturesUnordered::new();
             for (run, claim) in runs {
-                let begun = Begun { run: run.id, generation: run.generation, at: Instant::now() };
+                let begun = Begun::now(&run);
                 let mut future = worker.run(Arc::clone(&desk), run, claim);
                 match poll_once(&mut future) {
                     Some(report) => ended.push(begun.completion(report)),
@@ -119,12 +130,31 @@ impl Running {
 struct Begun {
     run: RunId,
     generation: Generation,
+    partition: TopicPartition,
+    timestamp: Option<i64>,
     at: Instant,
 }
 
 impl Begun {
+    fn now(run: &Run<RawRecord>) -> Self {
+        Self {
+            run: run.id,
+            generation: run.generation,
+            partition: run.partition.clone(),
+            timestamp: run.records.first().and_then(|(_, record)| record.timestamp()),
+            at: Instant::now(),
+        }
+    }
+
     fn completion(self, report: RunReport) -> Completion {
-        Completion { run: self.run, generation: self.generation, report, took: self.at.elapsed() }
+        Completion {
+            run: self.run,
+            generation: self.generation,
+            partition: self.partition,
+            report,
+            took: self.at.elapsed(),
+            timestamp: self.timestamp,
+        }
     }
 }
 

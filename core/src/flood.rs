@@ -1,0 +1,54 @@
+//! The dead-letter limit: a bad deployment must not divert a topic.
+
+use crate::record::Moment;
+use crate::settings;
+
+/// Counts what ended in the current window. Windows are cut by the clock alone, so that ticks do not matter.
+#[derive(Debug)]
+pub(crate) struct Flood {
+    limits: settings::Flood,
+    window: u128,
+    dead: u32,
+    finished: u32,
+}
+
+/// Why a dead letter must not be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flooded {
+    pub(crate) dead: u32,
+    pub(crate) finished: u32,
+}
+
+impl Flood {
+    /// Counts nothing yet.
+    pub(crate) fn new(limits: settings::Flood) -> Self {
+        Self { limits, window: 0, dead: 0, finished: 0 }
+    }
+
+    /// Takes note that `count` records finished.
+    pub(crate) fn finished(&mut self, now: Moment, count: usize) {
+        self.turn(now);
+        self.finished = self.finished.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
+    /// Asks to send one more dead letter; counts it where that is allowed.
+    pub(crate) fn admit(&mut self, now: Moment) -> Result<(), Flooded> {
+        self.turn(now);
+        let dead = self.dead.saturating_add(1);
+        let share = u64::from(self.limits.percent) * u64::from(self.finished);
+        if dead > self.limits.minimum && u64::from(dead) * 100 > share {
+            return Err(Flooded { dead, finished: self.finished });
+        }
+        self.dead = dead;
+        Ok(())
+    }
+
+    fn turn(&mut self, now: Moment) {
+        let window = now.since_start().as_nanos() / self.limits.window.as_nanos().max(1);
+        if window != self.window {
+            self.window = window;
+            self.dead = 0;
+            self.finished = 0;
+        }
+    }
+}

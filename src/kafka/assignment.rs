@@ -1,0 +1,179 @@
+//! The partitions that the group gave us, and what may be committed for them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use postroom_core::{FetchEpoch, Generation, Offset, TopicPartition};
+
+/// What we own, by our own generations.
+#[derive(Debug, Default)]
+pub(crate) struct Assignment {
+    owned: Vec<Owned>,
+}
+
+/// One partition that is ours.
+#[derive(Clone, Debug)]
+pub(crate) struct Owned {
+    /// Which partition.
+    pub(crate) partition: TopicPartition,
+    /// Its assignment.
+    pub(crate) generation: Generation,
+    /// The last seek.
+    pub(crate) epoch: FetchEpoch,
+    /// Records below are not handed over. `None`: wherever fetching begins.
+    pub(crate) expected: Option<Offset>,
+    /// A seek that the client has not taken yet: no record is handed over before it has.
+    pub(crate) pending_seek: Option<Offset>,
+    /// Whether fetching is paused.
+    pub(crate) paused: bool,
+    /// The highest offset that a commit was asked for.
+    committed: Option<Offset>,
+    /// Whether a revocation is waiting for it.
+    hold: Hold,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    Kept,
+    Revoking,
+    Released,
+}
+
+/// Why a commit is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The generation is not ours (any more).
+    NotOurs,
+    /// It would move the committed offset back.
+    Backwards,
+}
+
+impl Assignment {
+    /// Takes a partition, under a generation that no assignment of this process ever had.
+    pub(crate) fn assign(&mut self, partition: TopicPartition, expected: Option<Offset>) -> Generation {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let generation = Generation(NEXT.fetch_add(1, Ordering::Relaxed));
+        self.owned.retain(|owned| owned.partition != partition);
+        self.owned.push(Owned {
+            partition,
+            generation,
+            epoch: FetchEpoch::default(),
+            expected,
+            pending_seek: None,
+            paused: false,
+            committed: None,
+            hold: Hold::Kept,
+        });
+        generation
+    }
+
+    /// Returns the partition's entry.
+    pub(crate) fn of_partition(&mut self, topic: &str, partition: i32) -> Option<&mut Owned> {
+        self.owned
+            .iter_mut()
+            .find(|owned| owned.partition.partition.0 == partition && owned.partition.topic.as_str() == topic)
+    }
+
+    /// Returns the generation's entry.
+    pub(crate) fn of_generation(&mut self, generation: Generation) -> Option<&mut Owned> {
+        self.owned.iter_mut().find(|owned| owned.generation == generation)
+    }
+
+    /// Returns everything that is ours.
+    pub(crate) fn owned(&self) -> &[Owned] {
+        &self.owned
+    }
+
+    /// Notes that a revocation waits for these.
+    pub(crate) fn hold_for_release(&mut self, generations: &[Generation]) {
+        for generation in generations {
+            if let Some(owned) = self.of_generation(*generation) {
+                owned.hold = Hold::Revoking;
+            }
+        }
+    }
+
+    /// Notes that nothing of the generation is in flight.
+    pub(crate) fn release(&mut self, generation: Generation) {
+        if let Some(owned) = self.of_generation(generation)
+            && owned.hold == Hold::Revoking
+        {
+            owned.hold = Hold::Released;
+        }
+    }
+
+    /// Says whether no revocation waits for any of these.
+    pub(crate) fn all_released(&self) -> bool {
+        self.owned.iter().all(|owned| owned.hold != Hold::Revoking)
+    }
+
+    /// Forgets generations: nothing is committed for them from here on.
+    pub(crate) fn remove(&mut self, generations: &[Generation]) {
+        self.owned.retain(|owned| !generations.contains(&owned.generation));
+    }
+
+    /// Asks to commit: only for a generation that is ours, and never backwards within it.
+    pub(crate) fn may_commit(&mut self, generation: Generation, next: Offset) -> Result<(), Refused> {
+        let owned = self.of_generation(generation).ok_or(Refused::NotOurs)?;
+        if owned.committed.is_some_and(|committed| next < committed) {
+            return Err(Refused::Backwards);
+        }
+        owned.committed = Some(next);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postroom_core::{Partition, Topic};
+
+    use super::*;
+
+    fn partition(number: i32) -> TopicPartition {
+        TopicPartition::new(Topic::new("blog.posts"), Partition(number))
+    }
+
+    #[test]
+    fn every_assignment_has_a_new_generation() {
+        let mut assignment = Assignment::default();
+
+        let first = assignment.assign(partition(0), None);
+        let second = assignment.assign(partition(0), None);
+
+        assert!(second > first);
+        assert!(assignment.of_generation(first).is_none());
+    }
+
+    #[test]
+    fn a_commit_of_a_generation_that_is_gone_is_refused() {
+        let mut assignment = Assignment::default();
+        let generation = assignment.assign(partition(0), None);
+        assignment.remove(&[generation]);
+
+        assert_eq!(assignment.may_commit(generation, Offset(5)), Err(Refused::NotOurs));
+    }
+
+    #[test]
+    fn a_commit_never_moves_back_within_a_generation() {
+        let mut assignment = Assignment::default();
+        let generation = assignment.assign(partition(0), None);
+
+        assert_eq!(assignment.may_commit(generation, Offset(5)), Ok(()));
+        assert_eq!(assignment.may_commit(generation, Offset(5)), Ok(()));
+        assert_eq!(assignment.may_commit(generation, Offset(4)), Err(Refused::Backwards));
+        assert_eq!(assignment.may_commit(generation, Offset(6)), Ok(()));
+    }
+
+    #[test]
+    fn a_revocation_waits_for_exactly_its_own() {
+        let mut assignment = Assignment::default();
+        let moved = assignment.assign(partition(0), None);
+        let kept = assignment.assign(partition(1), None);
+
+        assignment.hold_for_release(&[moved]);
+        assert!(!assignment.all_released());
+        assignment.release(kept);
+        assert!(!assignment.all_released());
+        assignment.release(moved);
+        assert!(assignment.all_released());
+    }
+}

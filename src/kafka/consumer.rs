@@ -1,0 +1,213 @@
+//! The poll thread of one group.
+
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use postroom_core::Input;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+
+use crate::kafka::commands::Commits;
+use crate::kafka::context::{EdgeContext, EdgeCounters};
+use crate::kafka::errors::{self, Verdict};
+use crate::kafka::fetched::Fetched;
+use crate::kafka::start;
+use crate::ports::{EdgeError, EdgeEvent};
+
+/// Polls until it is told to close or cannot go on; ends with `Stopped`.
+pub(crate) fn run(consumer: BaseConsumer<EdgeContext>) {
+    let context = Arc::clone(consumer.context());
+    let consumer = Arc::new(consumer);
+    let started = context.committer.start(Arc::downgrade(&consumer));
+    let result = started
+        .map_err(|error| EdgeError::Client(format!("no thread to commit on: {error}")))
+        .and_then(|()| begin(&consumer, &context))
+        .and_then(|()| poll_until_closed(&consumer, &context));
+    let closed = close(consumer, &context, result.is_err());
+    context.emit(EdgeEvent::Stopped(result.and(closed)));
+}
+
+fn begin(consumer: &BaseConsumer<EdgeContext>, context: &EdgeContext) -> Result<(), EdgeError> {
+    start::check(consumer, || {
+        let commands = context.commands(Duration::ZERO);
+        context.execute(consumer, commands, Commits::InBackground);
+        context.state().closing.is_none() && !context.events.is_closed()
+    })
+    .or_else(|error| if context.state().closing.is_some() { Ok(()) } else { Err(error) })?;
+    let topics: Vec<&str> = context.config.topics.iter().map(String::as_str).collect();
+    consumer.subscribe(&topics).map_err(|error| errors::of_request(&error))
+}
+
+fn poll_until_closed(consumer: &BaseConsumer<EdgeContext>, context: &EdgeContext) -> Result<(), EdgeError> {
+    let mut fetched = Fetched::new();
+    loop {
+        let commands = context.commands(Duration::ZERO);
+        context.execute(consumer, commands, Commits::InBackground);
+        if let Some(error) = context.state().fatal.take() {
+            return Err(error);
+        }
+        if context.state().closing.is_some() || context.events.is_closed() {
+            return Ok(());
+        }
+        wait_for_the_driver(consumer, context);
+        if drain_ready(consumer, context, &mut fetched)? == Round::Busy {
+            fetched.flush_old(context);
+        } else {
+            fetched.flush(context);
+            let seeking = context.seek_pending(consumer);
+            let patience = if seeking { SHORT_POLL } else { LONG_POLL };
+            take(consumer, context, &mut fetched, patience)?;
+        }
+        answer_verified(context);
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    /// Nothing more was ready.
+    Empty,
+    /// There may be more, but it is time to look at the commands.
+    Busy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Polled {
+    Something,
+    Nothing,
+}
+
+/// Takes what is ready, up to a round's worth.
+fn drain_ready(
+    consumer: &BaseConsumer<EdgeContext>,
+    context: &EdgeContext,
+    fetched: &mut Fetched,
+) -> Result<Round, EdgeError> {
+    for _ in 0..ROUND {
+        if take(consumer, context, fetched, Duration::ZERO)? == Polled::Nothing {
+            return Ok(Round::Empty);
+        }
+    }
+    Ok(Round::Busy)
+}
+
+fn take(
+    consumer: &BaseConsumer<EdgeContext>,
+    context: &EdgeContext,
+    fetched: &mut Fetched,
+    patience: Duration,
+) -> Result<Polled, EdgeError> {
+    match consumer.poll(patience) {
+        Some(Ok(message)) => {
+            fetched.take(context, &message);
+            Ok(Polled::Something)
+        }
+        Some(Err(error)) => {
+            fetched.flush(context);
+            react(consumer, context, &error).map(|()| Polled::Something)
+        }
+        None => Ok(Polled::Nothing),
+    }
+}
+
+fn react(
+    consumer: &BaseConsumer<EdgeContext>,
+    context: &EdgeContext,
+    error: &KafkaError,
+) -> Result<(), EdgeError> {
+    match errors::of_poll(error) {
+        Verdict::Wait => {
+            if let Some(suppressed) = context.log.may_log() {
+                tracing::warn!(group = context.config.group, %error, suppressed, "kafka is not well: polling goes on");
+            }
+            Ok(())
+        }
+        Verdict::Rejoin => {
+            EdgeCounters::add(&context.counters.polls_exceeded);
+            tracing::warn!(
+                group = context.config.group,
+                "the poll interval was exceeded: joining the group again"
+            );
+            Ok(())
+        }
+        Verdict::Reposition => context.reposition(consumer),
+        Verdict::Stop(EdgeError::Client(reason)) => {
+            let detail = consumer.client().fatal_error().map_or(reason, |(_, text)| text);
+            Err(EdgeError::Client(detail))
+        }
+        Verdict::Stop(error) => Err(error),
+    }
+}
+
+/// Holds records back while the driver is behind; commands are served, and every second one poll is allowed,
+/// so that the group keeps hearing of us.
+fn wait_for_the_driver(consumer: &BaseConsumer<EdgeContext>, context: &EdgeContext) {
+    let begun = Instant::now();
+    while context.backlog.is_above(context.config.memory.handed_over) {
+        let commands = context.commands(SHORT_POLL);
+        context.execute(consumer, commands, Commits::InBackground);
+        let stop = context.state().closing.is_some();
+        if stop || begun.elapsed() >= Duration::from_secs(1) || context.events.is_closed() {
+            return;
+        }
+    }
+}
+
+/// Answers doubts about assignments that have outlived a poll and a heartbeat.
+fn answer_verified(context: &EdgeContext) {
+    let mut state = context.state();
+    if state.verifying.is_empty() {
+        return;
+    }
+    let now = Instant::now();
+    let (due, later) = state.verifying.drain(..).partition(|(_, at)| *at <= now);
+    state.verifying = later;
+    let due: Vec<_> = due;
+    for (generation, _) in due {
+        if state.assignment.of_generation(generation).is_some() {
+            context.tell(Input::Verified { generation });
+        }
+    }
+}
+
+/// Leaves the group. The client can hang for ever while it is dropped, so that is done by a thread of its
+/// own, which is left behind at the deadline.
+fn close(
+    consumer: Arc<BaseConsumer<EdgeContext>>,
+    context: &Arc<EdgeContext>,
+    failed: bool,
+) -> Result<(), EdgeError> {
+    let deadline = match context.state().closing {
+        Some(deadline) => context.instant(deadline),
+        None => Instant::now() + CLOSE_PATIENCE,
+    };
+    let (done, closed) = mpsc::channel::<Result<(), EdgeError>>();
+    let of_closer = Arc::clone(context);
+    let closer = thread::Builder::new().name("kafka-close".to_owned()).spawn(move || {
+        let last = of_closer.commands(Duration::ZERO);
+        if !failed {
+            of_closer.execute(&consumer, last, Commits::AtOnce);
+            let unsent = of_closer.committer.settle(deadline);
+            of_closer.commit_now(&consumer, unsent);
+        }
+        of_closer.committer.end();
+        of_closer.state().closed = true;
+        // A commit that hangs holds the client: then nobody can close it.
+        let result = Arc::into_inner(consumer).map(drop).ok_or(EdgeError::CloseTimedOut);
+        if done.send(result).is_err() {
+            tracing::debug!("the client closed after its deadline");
+        }
+    });
+    if let Err(error) = closer {
+        return Err(EdgeError::Client(format!("no thread to close on: {error}")));
+    }
+    let patience = deadline.saturating_duration_since(Instant::now());
+    closed.recv_timeout(patience).unwrap_or(Err(EdgeError::CloseTimedOut))
+}
+
+/// How many records are taken before the commands are looked at.
+const ROUND: usize = 256;
+const LONG_POLL: Duration = Duration::from_millis(50);
+const SHORT_POLL: Duration = Duration::from_millis(5);
+/// How long a close without a deadline may take.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(3);

@@ -1,0 +1,160 @@
+//! Where partitions begin: from the group's commit, or from the group's start; and what to do where neither
+//! is in the log.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use postroom_core::{Offset, TopicPartition};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList, TopicPartitionListElem};
+
+use crate::kafka::config::{Gap, Start};
+use crate::kafka::context::{EdgeContext, EdgeCounters};
+use crate::kafka::metadata::{self, Reading};
+use crate::ports::{CommittedPosition, EdgeError, LogRange};
+
+/// Where one partition begins.
+pub(crate) struct Position {
+    pub(crate) partition: TopicPartition,
+    pub(crate) committed: Option<CommittedPosition>,
+    pub(crate) expected: Option<Offset>,
+}
+
+impl EdgeContext {
+    /// Looks up where partitions begin; returns them for the client, with offsets, and for the driver.
+    /// Where the coordinator does not answer, the client is left to look by itself.
+    pub(crate) fn starting_positions(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        list: &TopicPartitionList,
+    ) -> (TopicPartitionList, Vec<Position>) {
+        if list.count() == 0 {
+            return (list.clone(), Vec::new());
+        }
+        match self.committed(consumer, list) {
+            Some(committed) => {
+                let positions =
+                    committed.elements().iter_mut().map(|element| self.position(element)).collect();
+                (committed, positions)
+            }
+            None => {
+                let elements = list.elements();
+                let unknown = elements.iter().map(|element| Position {
+                    partition: self.name(element.topic(), element.partition()),
+                    committed: None,
+                    expected: None,
+                });
+                (list.clone(), unknown.collect())
+            }
+        }
+    }
+
+    fn committed(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        list: &TopicPartitionList,
+    ) -> Option<TopicPartitionList> {
+        for _ in 0..ASK_TIMES {
+            match consumer.committed_offsets(list.clone(), ASK_PATIENCE) {
+                Ok(committed) if committed.elements().iter().all(|element| element.error().is_ok()) => {
+                    return Some(committed);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(group = self.config.group, %error, "the committed offsets are not known yet");
+                }
+            }
+            if consumer.assignment_lost() {
+                break;
+            }
+        }
+        None
+    }
+
+    fn position(&self, element: &mut TopicPartitionListElem<'_>) -> Position {
+        let partition = self.name(element.topic(), element.partition());
+        if let ClientOffset::Offset(next) = element.offset() {
+            let committed = self.read_commit(&partition, Offset(next), element);
+            return Position { partition, committed: Some(committed), expected: Some(Offset(next)) };
+        }
+        let start = match self.config.start {
+            Start::Earliest => ClientOffset::Beginning,
+            Start::Latest => ClientOffset::End,
+        };
+        if let Err(error) = element.set_offset(start) {
+            tracing::error!(%partition, %error, "the start cannot be set");
+        }
+        Position { partition, committed: None, expected: None }
+    }
+
+    fn read_commit(
+        &self,
+        partition: &TopicPartition,
+        next: Offset,
+        element: &TopicPartitionListElem<'_>,
+    ) -> CommittedPosition {
+        // The library panics on metadata that is not UTF-8, and any tool may write some.
+        let text = catch_unwind(AssertUnwindSafe(|| element.metadata().to_owned()));
+        let reading = text.map_or(Reading::Foreign, |text| metadata::decode(next, &text));
+        let hint = match reading {
+            Reading::Empty => metadata::Hint::default(),
+            Reading::Ours(hint) => hint,
+            Reading::Foreign => {
+                EdgeCounters::add(&self.counters.foreign_metadata);
+                tracing::warn!(group = self.config.group, %partition, "commit metadata is foreign or damaged: ignored");
+                metadata::Hint::default()
+            }
+        };
+        CommittedPosition { next, finished: hint.finished, store: hint.store }
+    }
+
+    /// Some partition's position is not in its log, or was never known: finds which, and decides.
+    pub(crate) fn reposition(&self, consumer: &BaseConsumer<Self>) -> Result<(), EdgeError> {
+        let owned = self.state().assignment.owned().to_vec();
+        for owned in owned {
+            let (topic, number) = (owned.partition.topic.as_str(), owned.partition.partition.0);
+            let Ok((low, high)) = consumer.fetch_watermarks(topic, number, ASK_PATIENCE) else { continue };
+            let log = LogRange { start: Offset(low), end: Offset(high) };
+            let target = match owned.expected {
+                Some(next) if next < log.start && self.config.on_gap == Gap::Continue => {
+                    tracing::warn!(partition = %owned.partition, next = next.0, start = low, "records are gone: going on behind the gap");
+                    log.start
+                }
+                Some(next) if next < log.start || next > log.end => {
+                    return Err(EdgeError::PositionGone { partition: owned.partition, next, log });
+                }
+                Some(_) => continue,
+                None => match self.first_position(consumer, &owned.partition, log) {
+                    Some(target) => target,
+                    None => continue,
+                },
+            };
+            if let Some(owned) = self.state().assignment.of_generation(owned.generation) {
+                owned.expected = Some(target);
+                owned.pending_seek = Some(target);
+            }
+            self.changed();
+        }
+        Ok(())
+    }
+
+    fn first_position(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        partition: &TopicPartition,
+        log: LogRange,
+    ) -> Option<Offset> {
+        let committed = self.committed(consumer, &super::commands::only(partition))?;
+        let elements = committed.elements();
+        match elements.first()?.offset() {
+            ClientOffset::Offset(next) => Some(Offset(next)),
+            _ => Some(match self.config.start {
+                Start::Earliest => log.start,
+                Start::Latest => log.end,
+            }),
+        }
+    }
+}
+
+const ASK_TIMES: usize = 3;
+const ASK_PATIENCE: Duration = Duration::from_secs(3);

@@ -1,0 +1,419 @@
+//! The process's one producer: idempotent, acknowledged by all replicas, for events and dead letters.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use postroom_core::{DeadLetter, Input, Offset, Partition, Ticket, TopicPartition};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+
+use crate::event::RawRecord;
+use crate::kafka::client::ClientLog;
+use crate::kafka::config::{Connection, Role, millis};
+use crate::kafka::dead_letter::{self, DeadLetterRoute};
+use crate::kafka::errors;
+use crate::ports::{EdgeError, EdgeEvent, LogRange};
+
+/// How the producer writes.
+#[derive(Clone, Debug)]
+pub struct ProducerConfig {
+    /// How to reach the cluster.
+    pub connection: Connection,
+    /// How long a record waits for company (`linger.ms`). Default 5 ms.
+    pub linger: Duration,
+    /// How long a record may take until all replicas have it (`delivery.timeout.ms`). Default 60 s.
+    pub delivery_timeout: Duration,
+    /// What may wait to be sent, in bytes. Default 32 MiB.
+    pub queue_bytes: usize,
+    /// How batches are compressed: `none`, `gzip`, `lz4`, `snappy` or `zstd`. Default `lz4`.
+    pub compression: String,
+}
+
+impl ProducerConfig {
+    /// Makes the configuration with the defaults.
+    pub fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            linger: Duration::from_millis(5),
+            delivery_timeout: Duration::from_secs(60),
+            queue_bytes: 32 * 1_024 * 1_024,
+            compression: "lz4".to_owned(),
+        }
+    }
+}
+
+/// A producer. Cloning is cheap; the clones are one producer.
+#[derive(Clone)]
+pub struct Producer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: ThreadedProducer<ProducerEdge>,
+    partitions: Mutex<HashMap<String, (i32, Instant)>>,
+    runtime: Handle,
+    brokers: String,
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("brokers", &self.inner.brokers).finish_non_exhaustive()
+    }
+}
+
+/// A record to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Publication<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition; `None`: by the key's hash (murmur2, as Java clients do).
+    pub partition: Option<Partition>,
+    /// The key; `None` is null.
+    pub key: Option<&'a [u8]>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The headers, in order; names may repeat.
+    pub headers: &'a [(&'a str, Option<&'a [u8]>)],
+    /// Milliseconds since the Unix epoch; `None`: now.
+    pub timestamp: Option<i64>,
+}
+
+/// Where a record was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The partition.
+    pub partition: Partition,
+    /// Its offset there.
+    pub offset: Offset,
+}
+
+/// Why a record was not written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The topic, or the partition, is not there.
+    #[error("topic {0} is not there")]
+    NoSuchTopic(String),
+    /// Our rights do not suffice.
+    #[error("writing to topic {0} is not allowed")]
+    NotAuthorised(String),
+    /// The broker or we do not take records that large.
+    #[error("the record is larger than topic {0} takes")]
+    TooLarge(String),
+    /// The brokers did not take it in time. It may have been written all the same.
+    #[error("the brokers did not take a record of topic {0} in time")]
+    TimedOut(String),
+    /// Anything else.
+    #[error("a record of topic {topic} was not written: {reason}")]
+    Failed {
+        /// The topic.
+        topic: String,
+        /// The client's words.
+        reason: String,
+    },
+}
+
+/// Resolves when all replicas have the record, or it failed.
+#[derive(Debug)]
+pub struct Delivery {
+    answer: oneshot::Receiver<Result<Published, PublishError>>,
+}
+
+impl Future for Delivery {
+    type Output = Result<Published, PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.answer).poll(cx).map(|answer| {
+            answer.unwrap_or_else(|_| {
+                Err(PublishError::Failed { topic: String::new(), reason: "the producer is gone".to_owned() })
+            })
+        })
+    }
+}
+
+impl Producer {
+    /// Starts a producer. Must be called within a tokio runtime. Does not wait for the cluster.
+    ///
+    /// # Errors
+    /// Says what is wrong with the configuration.
+    pub fn start(config: &ProducerConfig) -> Result<Self, EdgeError> {
+        let runtime = Handle::try_current()
+            .map_err(|_| EdgeError::Configuration("the producer needs a tokio runtime".to_owned()))?;
+        let mut client = config.connection.base(Role::Producer)?;
+        client
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("compression.type", &config.compression)
+            .set("linger.ms", millis(config.linger))
+            .set("delivery.timeout.ms", millis(config.delivery_timeout))
+            .set("queue.buffering.max.kbytes", (config.queue_bytes / 1_024).max(1_024).to_string())
+            .set("queue.buffering.max.messages", "100000")
+            .set("message.max.bytes", MESSAGE_LIMIT)
+            .set("partitioner", "murmur2_random");
+        let context = ProducerEdge { log: ClientLog::default() };
+        let client = client.create_with_context(context).map_err(|error| errors::of_request(&error))?;
+        let inner = Inner {
+            client,
+            partitions: Mutex::new(HashMap::new()),
+            runtime,
+            brokers: config.connection.brokers.clone(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Writes a record and waits until all replicas have it.
+    ///
+    /// # Errors
+    /// Says why it was not written.
+    pub async fn publish(&self, record: Publication<'_>) -> Result<Published, PublishError> {
+        self.enqueue(record).await?.await
+    }
+
+    /// Hands a record over to be written; waits only for room in the queue. Records of one key are written
+    /// in the order of these calls.
+    ///
+    /// # Errors
+    /// Says why it can never be written.
+    pub async fn enqueue(&self, record: Publication<'_>) -> Result<Delivery, PublishError> {
+        let (asked, answer) = oneshot::channel();
+        self.send(record, Waiting::Answer(asked)).await?;
+        Ok(Delivery { answer })
+    }
+
+    /// Waits until everything that was handed over is written or failed; `false` where `patience` ended first.
+    pub async fn flush(&self, patience: Duration) -> bool {
+        let deadline = tokio::time::Instant::now() + patience;
+        while self.in_flight() > 0 {
+            if tokio::time::Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        true
+    }
+
+    /// Returns how many records are handed over and neither written nor failed.
+    pub fn in_flight(&self) -> usize {
+        usize::try_from(self.inner.client.in_flight_count()).unwrap_or(0)
+    }
+
+    /// Returns what a partition's log holds.
+    ///
+    /// # Errors
+    /// Says why the broker did not answer within `patience`.
+    pub async fn log_range(
+        &self,
+        partition: &TopicPartition,
+        patience: Duration,
+    ) -> Result<LogRange, EdgeError> {
+        let topic = partition.topic.as_str().to_owned();
+        let number = partition.partition.0;
+        let (start, end) =
+            self.ask(move |client| client.client().fetch_watermarks(&topic, number, patience)).await?;
+        Ok(LogRange { start: Offset(start), end: Offset(end) })
+    }
+
+    /// Returns how many partitions a topic has; 0 where it is not there. Kept for a minute.
+    ///
+    /// # Errors
+    /// Says why no broker answered.
+    pub async fn partitions(&self, topic: &str) -> Result<i32, EdgeError> {
+        if let Some(count) = self.known_partitions(topic) {
+            return Ok(count);
+        }
+        let name = topic.to_owned();
+        let count = self
+            .ask(move |client| {
+                let metadata = client.client().fetch_metadata(Some(&name), ASK_PATIENCE)?;
+                let found = metadata.topics().iter().find(|found| found.name() == name);
+                Ok(found.map_or(0, |found| i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)))
+            })
+            .await?;
+        if count > 0 {
+            let mut known = self.inner.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+            known.insert(topic.to_owned(), (count, Instant::now()));
+        }
+        Ok(count)
+    }
+
+    fn known_partitions(&self, topic: &str) -> Option<i32> {
+        let known = self.inner.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, at) = known.get(topic)?;
+        (at.elapsed() < KNOWN_FOR).then_some(*count)
+    }
+
+    /// Hands a dead letter over; its delivery is reported to `waiting`.
+    pub(crate) async fn dead_letter(
+        &self,
+        route: &DeadLetterRoute,
+        letter: &DeadLetter<RawRecord>,
+        waiting: Waiting,
+    ) -> Result<(), PublishError> {
+        let written = dead_letter::write(route, letter, Timestamp::now());
+        let count = self.partitions(&written.topic).await.map_err(|error| PublishError::Failed {
+            topic: written.topic.clone(),
+            reason: error.to_string(),
+        })?;
+        let partition = written
+            .source_partition
+            .checked_rem(count)
+            .ok_or_else(|| PublishError::NoSuchTopic(written.topic.clone()))?;
+        let headers: Vec<(&str, Option<&[u8]>)> =
+            written.headers.iter().map(|(name, value)| (name.as_ref(), value.as_deref())).collect();
+        let record = Publication {
+            topic: &written.topic,
+            partition: Some(Partition(partition)),
+            key: letter.payload.key(),
+            value: written.value,
+            headers: &headers,
+            timestamp: letter.payload.timestamp(),
+        };
+        self.send(record, waiting).await
+    }
+
+    /// Returns the runtime on which it was started.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.inner.runtime
+    }
+
+    /// Asks the cluster something that blocks.
+    pub(crate) async fn ask<V: Send + 'static>(
+        &self,
+        question: impl FnOnce(&ThreadedProducer<ProducerEdge>) -> Result<V, KafkaError> + Send + 'static,
+    ) -> Result<V, EdgeError> {
+        let inner = Arc::clone(&self.inner);
+        let answer = self.inner.runtime.spawn_blocking(move || question(&inner.client)).await;
+        let answer = answer.map_err(|error| EdgeError::Client(error.to_string()))?;
+        answer.map_err(|error| match errors::of_request(&error) {
+            EdgeError::Unreachable(reason) => EdgeError::Unreachable(format!(
+                "{}: {}",
+                self.inner.brokers,
+                self.inner.client.context().log.last_failure().unwrap_or(reason)
+            )),
+            other => other,
+        })
+    }
+
+    async fn send(&self, record: Publication<'_>, waiting: Waiting) -> Result<(), PublishError> {
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        for (key, value) in record.headers {
+            headers = headers.insert(Header { key, value: *value });
+        }
+        let mut ready: BaseRecord<'_, [u8], [u8], Box<Waiting>> =
+            BaseRecord::with_opaque_to(record.topic, Box::new(waiting));
+        ready.partition = record.partition.map(|partition| partition.0);
+        ready.key = record.key;
+        ready.payload = record.value;
+        ready.timestamp = record.timestamp;
+        ready.headers = (!record.headers.is_empty()).then_some(headers);
+        loop {
+            match self.inner.client.send(ready) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(Code::QueueFull), refused)) => {
+                    ready = refused;
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                Err((error, refused)) => {
+                    drop(refused);
+                    return Err(publish_error(record.topic, &error));
+                }
+            }
+        }
+    }
+}
+
+/// Who is told of a delivery.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    /// One who waits for it.
+    Answer(oneshot::Sender<Result<Published, PublishError>>),
+    /// The driver of a group.
+    DeadLetter { events: UnboundedSender<EdgeEvent>, ticket: Ticket },
+}
+
+/// The context of the producer.
+pub(crate) struct ProducerEdge {
+    log: ClientLog,
+}
+
+impl ClientContext for ProducerEdge {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, log_message: &str) {
+        self.log.line(level, fac, log_message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(Code::AllBrokersDown) {
+            self.log.failed(reason);
+        }
+        if let Some(suppressed) = self.log.may_log() {
+            tracing::warn!(%error, reason, suppressed, "kafka producer error");
+        }
+    }
+}
+
+impl ProducerContext for ProducerEdge {
+    type DeliveryOpaque = Box<Waiting>;
+
+    fn delivery(&self, delivery: &DeliveryResult<'_>, waiting: Box<Waiting>) {
+        let result = match delivery {
+            Ok(message) => {
+                Ok(Published { partition: Partition(message.partition()), offset: Offset(message.offset()) })
+            }
+            Err((error, message)) => Err(publish_error(message.topic(), error)),
+        };
+        match *waiting {
+            Waiting::Answer(asked) => {
+                if asked.send(result).is_err() {
+                    tracing::trace!("nobody waited for a delivery");
+                }
+            }
+            Waiting::DeadLetter { events, ticket } => {
+                let input = match result {
+                    Ok(_) => Input::DeadLettered { ticket },
+                    Err(error) => {
+                        tracing::warn!(%error, offset = ticket.offset.0, "a dead letter was not delivered");
+                        Input::DeadLetterFailed { ticket }
+                    }
+                };
+                if events.send(EdgeEvent::Input(input)).is_err() {
+                    tracing::debug!("nobody listens to the edge any more");
+                }
+            }
+        }
+    }
+}
+
+fn publish_error(topic: &str, error: &KafkaError) -> PublishError {
+    let topic = topic.to_owned();
+    match error.rdkafka_error_code() {
+        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
+            PublishError::NoSuchTopic(topic)
+        }
+        Some(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed) => {
+            PublishError::NotAuthorised(topic)
+        }
+        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord) => {
+            PublishError::TooLarge(topic)
+        }
+        Some(Code::MessageTimedOut | Code::RequestTimedOut | Code::OperationTimedOut) => {
+            PublishError::TimedOut(topic)
+        }
+        _ => PublishError::Failed { topic, reason: error.to_string() },
+    }
+}
+
+const ASK_PATIENCE: Duration = Duration::from_secs(5);
+const KNOWN_FOR: Duration = Duration::from_secs(60);
+/// The library's own limit; topics have theirs.
+const MESSAGE_LIMIT: &str = "104857600";

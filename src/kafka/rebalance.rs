@@ -1,0 +1,135 @@
+//! What happens when the group gives partitions, and when it takes them back.
+
+use std::time::{Duration, Instant};
+
+use postroom_core::{Generation, Input, Partition, Topic, TopicPartition};
+use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
+use rdkafka::topic_partition_list::TopicPartitionList;
+
+use crate::kafka::commands::Commits;
+use crate::kafka::context::{EdgeContext, EdgeCounters};
+use crate::ports::EdgeEvent;
+
+impl EdgeContext {
+    /// Takes partitions: looks up where they go on, tells the driver, and lets the client fetch.
+    ///
+    /// The client's own default would look the offsets up again and could reset them in silence; so the
+    /// list is handed to it with its offsets.
+    pub(crate) fn assigned(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        let (start, positions) = self.starting_positions(consumer, list);
+        for position in positions {
+            let generation = self.state().assignment.assign(position.partition.clone(), position.expected);
+            EdgeCounters::add(&self.counters.assigned);
+            tracing::info!(
+                group = self.config.group, partition = %position.partition, generation = generation.0,
+                committed = position.committed.as_ref().map(|committed| committed.next.0), "partition assigned"
+            );
+            self.emit(EdgeEvent::Assigned {
+                partition: position.partition,
+                generation,
+                committed: position.committed,
+            });
+        }
+        self.changed();
+        let outcome = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(&start),
+            RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(&start),
+        };
+        if let Err(error) = outcome {
+            tracing::error!(group = self.config.group, %error, "the client refused its assignment");
+        }
+        self.pause_again(consumer);
+    }
+
+    /// Pauses are forgotten by some rebalances.
+    fn pause_again(&self, consumer: &BaseConsumer<Self>) {
+        let mut paused = TopicPartitionList::new();
+        for owned in self.state().assignment.owned().iter().filter(|owned| owned.paused) {
+            paused.add_partition(owned.partition.topic.as_str(), owned.partition.partition.0);
+        }
+        if paused.count() > 0
+            && let Err(error) = consumer.pause(&paused)
+        {
+            tracing::warn!(group = self.config.group, %error, "pausing again after a rebalance failed");
+        }
+    }
+
+    /// Gives partitions back: waits for what is in flight, or drops everything where they are gone already.
+    pub(crate) fn revoked(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        let generations = self.generations(list);
+        if !generations.is_empty() {
+            if consumer.assignment_lost() {
+                self.lost(&generations);
+            } else if self.state().closed {
+                self.state().assignment.remove(&generations);
+            } else {
+                self.give_back(consumer, &generations);
+            }
+            self.changed();
+        }
+        let outcome = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+            RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
+        };
+        if let Err(error) = outcome {
+            tracing::error!(group = self.config.group, %error, "the client refused to give partitions back");
+        }
+    }
+
+    fn give_back(&self, consumer: &BaseConsumer<Self>, generations: &[Generation]) {
+        let deadline = self.now().plus(self.config.drain);
+        let latest = self.instant(deadline) + MARGIN;
+        tracing::info!(group = self.config.group, partitions = generations.len(), "partitions revoked");
+        self.state().assignment.hold_for_release(generations);
+        self.tell(Input::Revoked { generations: generations.to_vec(), deadline });
+        loop {
+            let commands = self.commands(LOOK_UP);
+            self.execute(consumer, commands, Commits::AtOnce);
+            if self.state().assignment.all_released() {
+                break;
+            }
+            if consumer.assignment_lost() {
+                self.lost(generations);
+                return;
+            }
+            if Instant::now() >= latest || self.events.is_closed() {
+                tracing::warn!(group = self.config.group, "partitions are given back with work in flight");
+                break;
+            }
+        }
+        EdgeCounters::add_many(&self.counters.revoked, generations.len());
+        self.state().assignment.remove(generations);
+    }
+
+    fn lost(&self, generations: &[Generation]) {
+        tracing::warn!(group = self.config.group, partitions = generations.len(), "partitions lost");
+        EdgeCounters::add_many(&self.counters.lost, generations.len());
+        self.state().assignment.remove(generations);
+        self.tell(Input::Lost { generations: generations.to_vec() });
+    }
+
+    fn generations(&self, list: &TopicPartitionList) -> Vec<Generation> {
+        let mut state = self.state();
+        let elements = list.elements();
+        elements
+            .iter()
+            .filter_map(|element| {
+                let owned = state.assignment.of_partition(element.topic(), element.partition())?;
+                Some(owned.generation)
+            })
+            .collect()
+    }
+
+    /// Returns the name of a partition, sharing the topic's name with what is known.
+    pub(crate) fn name(&self, topic: &str, partition: i32) -> TopicPartition {
+        let state = self.state();
+        let mut known = state.assignment.owned().iter().map(|owned| &owned.partition.topic);
+        let topic = known.find(|known| known.as_str() == topic).cloned().unwrap_or_else(|| Topic::new(topic));
+        TopicPartition::new(topic, Partition(partition))
+    }
+}
+
+/// How often a waiting revocation looks whether it still makes sense.
+const LOOK_UP: Duration = Duration::from_millis(50);
+/// How much longer than its deadline a revocation waits for the driver's answer.
+const MARGIN: Duration = Duration::from_secs(1);

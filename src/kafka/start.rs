@@ -1,0 +1,102 @@
+//! What must be there before a group starts: a cluster that answers at the address it gives itself, and all
+//! topics.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+
+use crate::kafka::context::EdgeContext;
+use crate::kafka::errors::{self, Verdict};
+use crate::ports::EdgeError;
+
+/// Waits until the cluster answers, and checks that every topic is there and its leader can be reached.
+/// Gives up when the connection's patience ends, or `go_on` says no.
+///
+/// # Errors
+/// Names what is missing and what to do.
+pub(crate) fn check(consumer: &BaseConsumer<EdgeContext>, go_on: impl Fn() -> bool) -> Result<(), EdgeError> {
+    let context = consumer.context();
+    let deadline = Instant::now() + context.config.connection.patience;
+    for topic in context.config.topics.iter().chain(&context.config.dead_letter_topics) {
+        loop {
+            match look(consumer, topic) {
+                Ok(()) => break,
+                Err(EdgeError::Unreachable(reason)) if Instant::now() < deadline && go_on() => {
+                    tracing::debug!(topic, reason, "waiting for the cluster");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn look(consumer: &BaseConsumer<EdgeContext>, topic: &str) -> Result<(), EdgeError> {
+    let context = consumer.context();
+    let brokers = &context.config.connection.brokers;
+    let metadata = consumer.fetch_metadata(Some(topic), ASK_PATIENCE).map_err(|error| {
+        if let Err(error) = listen(consumer) {
+            return error;
+        }
+        match errors::of_request(&error) {
+            EdgeError::Unreachable(reason) => {
+                EdgeError::Unreachable(format!("{brokers}: {}", context.log.last_failure().unwrap_or(reason)))
+            }
+            other => other,
+        }
+    })?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    let error = found.and_then(|found| found.error()).map(RDKafkaErrorCode::from);
+    match error {
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+            return Err(EdgeError::NotAuthorised(format!("Describe and Read on topic {topic} are needed")));
+        }
+        Some(code)
+            if code != RDKafkaErrorCode::UnknownTopicOrPartition
+                && code != RDKafkaErrorCode::UnknownTopic =>
+        {
+            return Err(EdgeError::Unreachable(format!("topic {topic}: {code}")));
+        }
+        _ => {}
+    }
+    let partitions = found.map(|found| found.partitions()).unwrap_or_default();
+    let Some(partition) = partitions.first() else {
+        return Err(EdgeError::NoSuchTopic {
+            topic: topic.to_owned(),
+            fix: "postroom topics apply creates it".to_owned(),
+        });
+    };
+    consumer.fetch_watermarks(topic, partition.id(), ASK_PATIENCE).map(|_| ()).map_err(|error| {
+        let leader = metadata.brokers().iter().find(|broker| broker.id() == partition.leader());
+        let address =
+            leader.map_or_else(String::new, |leader| format!("{}:{}", leader.host(), leader.port()));
+        if let Err(error) = listen(consumer) {
+            return error;
+        }
+        match errors::of_request(&error) {
+            EdgeError::Unreachable(reason) => EdgeError::Unreachable(format!(
+                "the cluster at {brokers} says that its broker is at {address}, which does not answer ({}): \
+                 check advertised.listeners",
+                context.log.last_failure().unwrap_or(reason)
+            )),
+            other => other,
+        }
+    })
+}
+
+/// Lets the client say what went wrong: its lines and errors come by polling only.
+fn listen(consumer: &BaseConsumer<EdgeContext>) -> Result<(), EdgeError> {
+    for _ in 0..LINES {
+        if let Some(Err(error)) = consumer.poll(Duration::from_millis(1))
+            && let Verdict::Stop(error) = errors::of_poll(&error)
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// How many lines of the client are listened to after a failed question.
+const LINES: usize = 50;
+const ASK_PATIENCE: Duration = Duration::from_secs(2);
