@@ -257,7 +257,11 @@ async fn dead_letters_reach_the_source_partition_and_can_be_scanned() {
     let topics = vec![format!("dlq.{}.{}", world.group(), world.posts()), "no.such.topic".to_owned()];
     let scanned = tokio::task::spawn_blocking(move || {
         let mut letters = Vec::new();
-        scan(&connection, &topics, |record| letters.push(record.clone())).map(|()| letters)
+        scan(&connection, &topics, |record| {
+            letters.push(record.clone());
+            true
+        })
+        .map(|()| letters)
     });
     let letters = scanned.await.unwrap().unwrap();
 

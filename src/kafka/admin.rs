@@ -302,7 +302,11 @@ impl Admin {
     }
 
     async fn admin_error(&self, what: &str, error: &KafkaError) -> EdgeError {
-        match error.rdkafka_error_code() {
+        let code = match error {
+            KafkaError::AdminOp(code) => Some(*code),
+            error => error.rdkafka_error_code(),
+        };
+        match code {
             // A broker without the API leaves the client waiting for one that has it.
             Some(Code::OperationTimedOut) if self.topics().await.is_ok() => {
                 self.admin_code(what, Code::UnsupportedFeature)

@@ -33,5 +33,5 @@ pub use dead_letter::{DEFAULT_TEMPLATE, DeadLetterRoute, PREFIX, REPLAY_OF, REPL
 pub use edge::KafkaEdge;
 pub use embedded::Embedded;
 pub use producer::{Delivery, Producer, ProducerConfig, Publication, PublishError, Published};
-pub use scan::scan;
+pub use scan::{read_at, scan};
 pub use topics::{ActualTopic, Conflict, DesiredTopic, Plan, Step, TopicDefaults, TopicRole, desired_topics};
