@@ -40,4 +40,5 @@ pub fn client_version() -> String {
     rdkafka::util::get_rdkafka_version().1
 }
 pub use scan::scan;
+pub use scan::{read_at, scan};
 pub use topics::{ActualTopic, Conflict, DesiredTopic, Plan, Step, TopicDefaults, TopicRole, desired_topics};
