@@ -3,10 +3,12 @@
 //! One OS thread a group polls and owns the callbacks ([`KafkaEdge`]); one producer a process publishes events
 //! and dead letters ([`Producer`]); [`Embedded`] is a broker of its own for demonstrations and tests.
 
+mod admin;
 mod assignment;
 mod base64;
 mod client;
 mod commands;
+mod committer;
 mod config;
 mod consumer;
 mod context;
@@ -21,11 +23,16 @@ mod positions;
 mod producer;
 mod properties;
 mod rebalance;
+mod scan;
 mod start;
+mod topics;
 
+pub use admin::{Admin, GroupPosition};
 pub use config::{Connection, ConsumerConfig, Gap, Memory, Protocol, Start};
 pub use context::EdgeCounters;
 pub use dead_letter::{DEFAULT_TEMPLATE, DeadLetterRoute, PREFIX, REPLAY_OF, REPLAY_PREFIX};
 pub use edge::KafkaEdge;
 pub use embedded::Embedded;
 pub use producer::{Delivery, Producer, ProducerConfig, Publication, PublishError, Published};
+pub use scan::{read_at, scan};
+pub use topics::{ActualTopic, Conflict, DesiredTopic, Plan, Step, TopicDefaults, TopicRole, desired_topics};
