@@ -16,4 +16,4 @@ pub mod runtime;
 pub mod telemetry;
 pub mod testkit;
 
-pub use runtime::Group;
+pub use runtime::{Group, Postroom, RunError};

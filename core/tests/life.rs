@@ -119,11 +119,7 @@ fn a_drain_waits_for_what_is_in_flight_and_abandons_it_at_the_deadline() {
     group.at(deadline, Input::Tick);
     assert!(matches!(
         group.outputs[..],
-        [
-            Output::Abandon { .. },
-            Output::Released { unfinished: 21, .. },
-            Output::Drained { abandoned: 1 }
-        ]
+        [Output::Abandon { .. }, Output::Released { unfinished: 21, .. }, Output::Drained { abandoned: 1 }]
     ));
 }
 

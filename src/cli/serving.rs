@@ -8,12 +8,12 @@ use crate::cli::failure::Failure;
 use crate::cli::settings::start_log;
 use crate::cli::signals::Signals;
 use crate::cli::terminal::Terminal;
-use crate::cli::version::build;
+
 use crate::config::{Config, Loaded};
 use crate::runtime::{Broker, Ending, Group, Service, StartError};
 use crate::telemetry::http::HttpServer;
 use crate::telemetry::log::LogGuard;
-use crate::telemetry::{Board, Metrics};
+use crate::telemetry::{Board, BuildInfo, Metrics};
 
 /// What a process with groups holds beside them.
 pub(crate) struct Serving {
@@ -25,7 +25,7 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts the log and the pages.
     pub(crate) fn start(loaded: &Loaded, terminal: &Terminal) -> Result<Self, Failure> {
-        let build = build();
+        let build = BuildInfo::current();
         let metrics = Metrics::new(&build, Arc::new(Board::new(&build.version)))?;
         let log = start_log(loaded, Some(&metrics), terminal)?;
         let config = &loaded.config;

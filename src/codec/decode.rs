@@ -3,9 +3,9 @@
 use crate::codec::frame::{Headers, unframe};
 use crate::codec::typed::{Datum, Event};
 use crate::codec::verify::{Budget, text_field, verify};
-use crate::codec::writer::Ready;
+use crate::codec::writer::{Ready, ready_for};
 use crate::codec::{Codec, DecodeError, Detail, SchemaRef};
-use crate::event::{Envelope, EventId, EventType, RawRecord, time};
+use crate::event::{Envelope, EventId, EventRecord, EventType, RawRecord, time};
 
 impl Codec {
     /// Decodes a record as an event of `E`. `None` is a record that `E` does not handle: a tombstone, or an event
@@ -44,6 +44,19 @@ impl Codec {
         let datum = Datum { bytes: framed.datum, schema: framed.schema, ready, budget };
         let event = E::decode(event_type, &datum)?;
         Ok(Some(Envelope { id, event_type: event_type.name, time, event, record: record.clone() }))
+    }
+
+    /// Decodes a value in Confluent's frame alone: for loops that have no record around it. No header is looked at.
+    ///
+    /// # Errors
+    /// The schema is not known here, or the value is poison.
+    pub fn value<E: EventRecord>(&self, value: &[u8]) -> Result<E, DecodeError> {
+        let framed = unframe(value, &Headers::default())?;
+        let ready = self.known(framed.schema)?;
+        same_kind(&E::TYPE, ready, framed.schema)?;
+        let budget = self.budget();
+        verify(&ready.writer.shape, framed.datum, self.budget())?;
+        Datum { bytes: framed.datum, schema: framed.schema, ready, budget }.read()
     }
 
     /// Returns how a record names the schema that it was written with; `None` where it does not.
@@ -89,8 +102,12 @@ impl Codec {
     }
 }
 
+/// Says whether the writer's record is that of the kind: by its full name, or by an alias in the kind's schema.
 fn is_record(event_type: &EventType, ready: &Ready) -> bool {
-    ready.writer.record.as_deref() == Some(event_type.record)
+    let Some(record) = ready.writer.record.as_deref() else { return false };
+    record == event_type.record
+        || ready_for(event_type.schema)
+            .is_ok_and(|reader| reader.writer.aliases.iter().any(|alias| alias == record))
 }
 
 fn same_kind(event_type: &EventType, ready: &Ready, schema: SchemaRef) -> Result<(), DecodeError> {

@@ -1,6 +1,7 @@
 //! The thin shell around the core: await one happening, tell the processor, execute what it answers.
 
 mod age;
+mod application;
 mod batched;
 mod claims;
 mod clock;
@@ -10,6 +11,7 @@ mod logs;
 mod observe;
 
 mod service;
+pub mod shutdown;
 mod single;
 mod start;
 mod tally;
@@ -17,11 +19,12 @@ mod wiring;
 mod worker;
 mod workers;
 
+pub use application::{Postroom, RunError, serve_until_asked};
 pub use claims::Refusal;
 pub use clock::Clock;
 pub use driver::Ending;
 pub use group::{Group, Position};
-pub use service::{Broker, Service, StartError};
+pub use service::{Broker, Drainer, Service, StartError};
 pub use wiring::connection;
 
 /// What the test bench shares with the workers.

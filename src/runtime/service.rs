@@ -132,23 +132,22 @@ impl Service {
 
     /// Asks every group to take no more work and to leave within the span.
     pub fn drain(&self, within: Duration) {
-        self.metrics.board().draining();
-        for control in &self.controls {
-            // A group that has ended needs no word.
-            drop(control.send(Control::Drain { within }));
-        }
+        self.drainer().drain(within);
+    }
+
+    /// Returns a handle that can drain the groups while somebody waits for them to end.
+    pub fn drainer(&self) -> Drainer {
+        Drainer { metrics: self.metrics.clone(), controls: self.controls.clone() }
     }
 
     /// Waits for all groups to end. When one ends by itself, the others are drained within `drain`.
     pub async fn ended(&mut self, drain: Duration) -> Vec<(String, Ending)> {
         let mut endings = Vec::new();
         let mut waiting: FuturesUnordered<_> = self.groups.iter_mut().filter_map(Running::wait).collect();
-        let controls: Vec<_> = self.controls.clone();
+        let drainer = Drainer { metrics: self.metrics.clone(), controls: self.controls.clone() };
         while let Some(ended) = waiting.next().await {
             if endings.is_empty() && !waiting.is_empty() {
-                for control in &controls {
-                    drop(control.send(Control::Drain { within: drain }));
-                }
+                drainer.drain(drain);
             }
             endings.push(ended);
         }
@@ -221,6 +220,24 @@ impl Service {
                 }
             }
         }));
+    }
+}
+
+/// Drains the groups of a service.
+#[derive(Clone)]
+pub struct Drainer {
+    metrics: Metrics,
+    controls: Vec<mpsc::UnboundedSender<Control>>,
+}
+
+impl Drainer {
+    /// Asks every group to take no more work and to leave within the span. Asking again changes nothing.
+    pub fn drain(&self, within: Duration) {
+        self.metrics.board().draining();
+        for control in &self.controls {
+            // A group that has ended needs no word.
+            drop(control.send(Control::Drain { within }));
+        }
     }
 }
 

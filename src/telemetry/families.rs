@@ -179,6 +179,18 @@ pub struct BuildInfo {
     pub librdkafka: String,
 }
 
+impl BuildInfo {
+    /// Returns what this binary was built from.
+    pub fn current() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: option_env!("POSTROOM_REVISION").unwrap_or("unknown").to_owned(),
+            rustc: option_env!("POSTROOM_RUSTC").unwrap_or("unknown").to_owned(),
+            librdkafka: crate::kafka::client_version(),
+        }
+    }
+}
+
 /// Why metrics cannot be set up: a bug, never a user's mistake.
 #[derive(Debug, thiserror::Error)]
 #[error("metrics cannot be set up: {0}")]

@@ -93,7 +93,7 @@ impl PartitionReport {
     pub fn lag(&self) -> Option<i64> {
         let end = self.end?;
         // Of an empty log there is no position to know.
-        let position = self.position.or((end == 0).then_some(0))?;
+        let position = self.position.or_else(|| (end == 0).then_some(0))?;
         Some(end.saturating_sub(position).max(0))
     }
 }

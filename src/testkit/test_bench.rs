@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroom_core::{
-    Class, Ended, Failure, FetchEpoch, Generation, Input, KeyHash, Moment, Offset, Output, Partition, Processor, Reason,
-    Record, Run, RunResult, Settings, Topic, TopicPartition,
+    Class, Ended, Failure, FetchEpoch, Generation, Input, KeyHash, Moment, Offset, Output, Partition,
+    Processor, Reason, Record, Run, RunResult, Topic, TopicPartition,
 };
 use tokio::sync::Mutex;
 
-use crate::codec::{Codec, Framing};
-use crate::event::{EventRecord, RawBatchBuilder, RawHeader, RawParts, RawRecord};
-use crate::ports::{Claim, Store};
 use crate::adapters::store::SqliteStore;
-use crate::runtime::bench::{Desk, RunEnd, SharedClaim, run_to_end};
+use crate::codec::{Codec, Framing, Limits};
+use crate::event::{EventRecord, RawBatchBuilder, RawHeader, RawParts, RawRecord};
+use crate::ports::Store;
 use crate::runtime::Group;
+use crate::runtime::bench::{Desk, RunEnd, SharedClaim, run_to_end};
 
 /// Plays events to a group's handler and reports what became of them.
 ///
@@ -75,7 +75,13 @@ impl Report {
 impl TestBench {
     /// Sets a group up, with a codec that knows Postroom's own schemas and those of the group.
     pub fn new(group: Group) -> Self {
-        Self { group, codec: Codec::default(), events: Vec::new(), failures: 0, next_id: 1_000_000 }
+        Self {
+            group,
+            codec: Codec::new(Limits::default()),
+            events: Vec::new(),
+            failures: 0,
+            next_id: 1_000_000,
+        }
     }
 
     /// Puts an event at the end of its topic's log.
@@ -97,8 +103,8 @@ impl TestBench {
         };
         let topic = Topic::new(&outgoing.topic);
         let headers: Vec<(&str, Option<&[u8]>)> =
-            outgoing.headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_slice()))).collect();
-        self.push(topic, outgoing.key.as_deref(), Some(&outgoing.value), &headers);
+            outgoing.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        self.push(topic, outgoing.key.as_deref(), outgoing.value.as_deref(), &headers);
         self
     }
 

@@ -26,7 +26,7 @@ fn posts(connection: &Connection) -> rusqlite::Result<Map<String, Value>> {
     let sql = "SELECT id, state, author, title, slug, section, comments FROM posts
         LEFT JOIN post_stats ON post = id
         UNION ALL SELECT post, 0, NULL, NULL, NULL, NULL, comments FROM post_stats
-        WHERE post NOT IN (SELECT id FROM posts)";
+        WHERE comments > 0 AND post NOT IN (SELECT id FROM posts)";
     by_id(connection, sql, |row| {
         Ok(json!({
             "state": state(row)?,
@@ -100,7 +100,6 @@ fn totals(connection: &Connection) -> rusqlite::Result<Value> {
         "people": count("SELECT count(*) FROM people WHERE state = 1")?,
         "authors": count("SELECT count(*) FROM author_stats")?,
         "notifications": count("SELECT count(*) FROM notifications")?,
-        "waiting": count("SELECT count(*) FROM thread_waiting")?,
     }))
 }
 

@@ -5,20 +5,29 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::error::ours;
 use crate::ports::{Expansion, Rest, StoreError};
 
-/// Looks at up to `limit` recipients: of late subscriptions first, then of the oldest announcement.
+/// Looks at up to `limit` recipients: of late subscriptions first, then of the oldest announcements.
 pub(super) fn expand(connection: &Connection, limit: u32) -> Result<Expansion, StoreError> {
-    let limit = limit.max(1);
-    let written = match late_subscription(connection)? {
-        Some(late) => Some(catch_up(connection, &late, limit)?),
-        None => match open_fan_out(connection)? {
-            Some((post, cursor)) => Some(announce(connection, &post, &cursor, limit)?),
-            None => None,
-        },
-    };
-    Ok(match written {
-        Some(written) => Expansion { written: u64::try_from(written).unwrap_or(u64::MAX), rest: Rest::More },
-        None => Expansion { written: 0, rest: Rest::Nothing },
-    })
+    let mut left = limit.max(1);
+    let mut written = 0;
+    while left > 0 {
+        let step = match late_subscription(connection)? {
+            Some(late) => catch_up(connection, &late, left)?,
+            None => match open_fan_out(connection)? {
+                Some((post, cursor)) => announce(connection, &post, &cursor, left)?,
+                None => return Ok(Expansion { written, rest: Rest::Nothing }),
+            },
+        };
+        written += u64::try_from(step.written).unwrap_or(u64::MAX);
+        // Also a step that finds nobody costs something.
+        left = left.saturating_sub(step.looked_at.max(1));
+    }
+    Ok(Expansion { written, rest: Rest::More })
+}
+
+/// What one statement's worth of expansion did.
+struct Step {
+    looked_at: u32,
+    written: usize,
 }
 
 fn open_fan_out(connection: &Connection) -> Result<Option<(String, String)>, StoreError> {
@@ -30,14 +39,16 @@ fn open_fan_out(connection: &Connection) -> Result<Option<(String, String)>, Sto
         .map_err(ours)
 }
 
-fn announce(connection: &Connection, post: &str, cursor: &str, limit: u32) -> Result<usize, StoreError> {
+fn announce(connection: &Connection, post: &str, cursor: &str, limit: u32) -> Result<Step, StoreError> {
     // The last of the subscribers after the cursor, at most so many: up to there this step goes.
-    let to: Option<String> = connection
+    let (looked_at, to): (u32, Option<String>) = connection
         .prepare_cached(
-            "SELECT max(subscriber) FROM (SELECT DISTINCT subscriber FROM subscriptions WHERE subscriber > ?1
-             ORDER BY subscriber LIMIT ?2)",
+            "SELECT count(*), max(subscriber) FROM (SELECT DISTINCT subscriber FROM subscriptions
+                 WHERE subscribed AND subscriber > ?1 ORDER BY subscriber LIMIT ?2)",
         )
-        .and_then(|mut statement| statement.query_row(params![cursor, limit], |row| row.get(0)))
+        .and_then(|mut statement| {
+            statement.query_row(params![cursor, limit], |row| Ok((row.get(0)?, row.get(1)?)))
+        })
         .map_err(ours)?;
     let mut written = 0;
     if let Some(to) = &to {
@@ -46,11 +57,12 @@ fn announce(connection: &Connection, post: &str, cursor: &str, limit: u32) -> Re
             .and_then(|mut statement| statement.execute(params![post, cursor, to]))
             .map_err(ours)?;
     }
+    let cursor = to.filter(|_| looked_at == limit);
     connection
         .prepare_cached("UPDATE fan_outs SET expanded_to = ?2 WHERE post = ?1")
-        .and_then(|mut statement| statement.execute(params![post, to]))
+        .and_then(|mut statement| statement.execute(params![post, cursor]))
         .map_err(ours)?;
-    Ok(written)
+    Ok(Step { looked_at, written })
 }
 
 /// A subscription that arrived after posts of its stretch.
@@ -83,42 +95,44 @@ fn late_subscription(connection: &Connection) -> Result<Option<Late>, StoreError
         .map_err(ours)
 }
 
-fn catch_up(connection: &Connection, late: &Late, limit: u32) -> Result<usize, StoreError> {
+fn catch_up(connection: &Connection, late: &Late, limit: u32) -> Result<Step, StoreError> {
     let Late { arrival, subscriber, time, post, end } = late;
-    let last: Option<(i64, String)> = connection
+    let posts: Vec<(i64, String)> = connection
         .prepare_cached(
-            "SELECT time, post FROM (SELECT time, post FROM fan_outs WHERE (time, post) > (?1, ?2)
-                 AND (?3 IS NULL OR time < ?3) ORDER BY time, post LIMIT ?4)
-             ORDER BY time DESC, post DESC LIMIT 1",
+            "SELECT time, post FROM fan_outs WHERE (time, post) > (?1, ?2) AND (?3 IS NULL OR time < ?3)
+             ORDER BY time, post LIMIT ?4",
         )
         .and_then(|mut statement| {
             statement
-                .query_row(params![time, post, end, limit], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()
+                .query_map(params![time, post, end, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
         })
         .map_err(ours)?;
-    let Some((to_time, to_post)) = last else {
-        return connection
+    let looked_at = u32::try_from(posts.len()).unwrap_or(u32::MAX);
+    let mut written = 0;
+    if let Some((to_time, to_post)) = posts.last() {
+        written = connection
+            .prepare_cached(CATCH_UP)
+            .and_then(|mut statement| statement.execute(params![subscriber, time, post, to_time, to_post]))
+            .map_err(ours)?;
+        connection
+            .prepare_cached("UPDATE catch_ups SET next_time = ?2, next_post = ?3 WHERE arrival = ?1")
+            .and_then(|mut statement| statement.execute(params![arrival, to_time, to_post]))
+            .map_err(ours)?;
+    }
+    if looked_at < limit {
+        connection
             .prepare_cached("DELETE FROM catch_ups WHERE arrival = ?1")
             .and_then(|mut statement| statement.execute([arrival]))
-            .map(|_| 0)
-            .map_err(ours);
-    };
-    let written = connection
-        .prepare_cached(CATCH_UP)
-        .and_then(|mut statement| statement.execute(params![subscriber, time, post, to_time, to_post]))
-        .map_err(ours)?;
-    connection
-        .prepare_cached("UPDATE catch_ups SET next_time = ?2, next_post = ?3 WHERE arrival = ?1")
-        .and_then(|mut statement| statement.execute(params![arrival, to_time, to_post]))
-        .map_err(ours)?;
-    Ok(written)
+            .map_err(ours)?;
+    }
+    Ok(Step { looked_at, written })
 }
 
 const ANNOUNCE: &str = "INSERT INTO notifications (recipient, reason, subject, event, time)
     SELECT s.subscriber, 'post', f.post, f.event, f.time
     FROM fan_outs f JOIN (SELECT DISTINCT subscriber FROM subscriptions
-                          WHERE subscriber > ?2 AND subscriber <= ?3) s
+                          WHERE subscribed AND subscriber > ?2 AND subscriber <= ?3) s
     WHERE f.post = ?1 AND s.subscriber <> f.author
       AND (SELECT subscribed FROM subscriptions t WHERE t.subscriber = s.subscriber AND t.since <= f.time
            ORDER BY t.since DESC LIMIT 1)
