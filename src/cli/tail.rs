@@ -85,10 +85,7 @@ struct Line {
 impl Line {
     fn read(codec: &Codec, record: &RawRecord) -> Self {
         let (event_type, content) = match codec.to_json(record) {
-            Ok(Some(readable)) => match readable.fields {
-                Value::Object(fields) => (readable.event_type, Ok(masked(fields))),
-                other => (readable.event_type, Ok(Map::from_iter([("value".to_owned(), other)]))),
-            },
+            Ok(Some(readable)) => (readable.event_type, Ok(masked(of_record(readable.fields)))),
             Ok(None) => ("tombstone".to_owned(), Ok(Map::new())),
             Err(error) => (error.reason().code().to_owned(), Err(error.to_string())),
         };
@@ -107,9 +104,10 @@ impl Line {
             "type" => self.event_type == *value,
             "key" => self.key == *value,
             "partition" => self.partition.to_string() == *value,
-            field => self.content.as_ref().ok().and_then(|fields| fields.get(field)).is_some_and(|found| {
-                found.as_str().map_or_else(|| found.to_string() == *value, |text| text == value)
-            }),
+            field => {
+                let found = self.content.as_ref().ok().and_then(|fields| fields.get(field));
+                found.map(written).is_some_and(|found| found == *value)
+            }
         })
     }
 
@@ -134,6 +132,16 @@ impl Line {
         let event_type = terminal.styled(style, &self.event_type);
         terminal.line(&format!("{place} {event_type} {content}"))
     }
+}
+
+/// An event is a record; any other datum stands under the name `value`.
+fn of_record(datum: Value) -> Map<String, Value> {
+    if let Value::Object(fields) = datum { fields } else { Map::from_iter([("value".to_owned(), datum)]) }
+}
+
+/// A value as a person would type it.
+fn written(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Fields in a line: what is not set left out, long texts cut.
