@@ -33,7 +33,7 @@ pub fn scan(
     Ok(())
 }
 
-fn reader(connection: &Connection) -> Result<BaseConsumer, EdgeError> {
+pub(crate) fn reader(connection: &Connection) -> Result<BaseConsumer, EdgeError> {
     let mut config = connection.base(Role::Consumer)?;
     // Assigning needs a group's name; nothing is ever committed under it.
     config
@@ -150,7 +150,7 @@ fn ends(consumer: &BaseConsumer, topic: &str) -> Result<BTreeMap<i32, i64>, Kafk
     Ok(ends)
 }
 
-fn copy(topic: &Topic, message: &BorrowedMessage<'_>) -> RawRecord {
+pub(crate) fn copy(topic: &Topic, message: &BorrowedMessage<'_>) -> RawRecord {
     let partition = TopicPartition::new(topic.clone(), Partition(message.partition()));
     let mut batch = RawBatchBuilder::new(partition);
     let parts = RawParts {
