@@ -15,7 +15,6 @@ import argparse
 import collections
 import datetime
 import json
-import sys
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 MILLISECOND = datetime.timedelta(milliseconds=1)
@@ -268,8 +267,7 @@ def main():
         events = list(read(path))
         if arguments.register:
             events = list(missing_registrations(events, arguments.register == "everybody")) + events
-        json.dump(count(events), sys.stdout, sort_keys=True)
-        print()
+        print(json.dumps(count(events), sort_keys=True))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ pub enum Bug {
     DispatchWhileClaiming,
     /// Drops records that arrive after a pause was asked for.
     DropOnPause,
-    /// A lane is not looked at again after its run failed.
+    /// A lane is not looked at again after its record waited for a retry.
     ForgetLane,
     /// The finished set of the commit metadata is taken for the watermark.
     FinishedHintAsWatermark,

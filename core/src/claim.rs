@@ -72,6 +72,9 @@ impl<T: Clone> Partition<T> {
             Phase::Active => {
                 let from = self.offsets.watermark();
                 self.drop_all(shared);
+                if let Some(from) = from {
+                    self.offsets.restart(from);
+                }
                 self.commits.forget();
                 self.phase = Phase::Fenced { from };
                 shared.emit(Output::Verify { generation: self.generation });

@@ -38,7 +38,7 @@ impl<T: Clone> Partition<T> {
     }
 
     /// Tries a record again, if it still waits for that moment.
-    pub(crate) fn retry_due(&mut self, offset: Offset, slot: Slot, at: Moment) {
+    pub(crate) fn retry_due(&mut self, offset: Offset, slot: Slot, at: Moment, shared: &Shared<T>) {
         let Some(held) = self.records.get_mut(slot) else { return };
         if held.offset != offset || held.stage != (Stage::Waiting { until: at }) {
             return;
@@ -46,7 +46,9 @@ impl<T: Clone> Partition<T> {
         held.stage = Stage::Queued;
         let lane = self.lanes.lane_of(held.key, held.aside);
         self.lanes.put_back(lane, &[slot]);
-        self.lanes.wake(lane);
+        if !shared.settings.has(Bug::ForgetLane) {
+            self.lanes.wake(lane);
+        }
     }
 
     /// Counts the first failure's predecessors as finished; what follows it was not attempted.
@@ -204,6 +206,8 @@ impl<T: Clone> Partition<T> {
 
     fn schedule(&mut self, lane: LaneId, slot: Slot, cause: Failure, shared: &mut Shared<T>) {
         if matches!(self.phase, Phase::Draining { .. }) {
+            self.put_back(lane, &[slot]);
+            self.lanes.wake(lane);
             return;
         }
         let Some(held) = self.records.get_mut(slot) else { return };
@@ -218,9 +222,7 @@ impl<T: Clone> Partition<T> {
         let ticket = Ticket { generation: self.generation, offset };
         shared.timers.set(at, Timer::Retry(self.generation, offset, slot));
         shared.emit(Output::RetryScheduled { partition: self.name.clone(), ticket, attempt, at, cause });
-        if !shared.settings.has(Bug::ForgetLane) {
-            self.lanes.wait(lane, slot, &mut self.records, &shared.settings);
-        }
+        self.lanes.wait(lane, slot, &mut self.records, &shared.settings);
     }
 
     fn passed(

@@ -57,6 +57,14 @@ fn generations_are_current<T>(processor: &Processor<T>) -> bool {
 }
 
 fn held_is_unfinished<T>(partition: &Partition<T>) -> bool {
+    // A fenced partition has dropped its records; the claim that follows begins its offsets anew.
+    let dropped = matches!(
+        partition.phase,
+        Phase::Fenced { .. } | Phase::Claiming { refetch: crate::partition::Refetch::From(_), .. }
+    );
+    if dropped {
+        return partition.records.len() == 0;
+    }
     let lowest = partition.records.iter().map(|(_, held)| held.offset).min();
     partition.offsets.unfinished() == partition.records.len()
         && lowest.is_none_or(|lowest| partition.offsets.watermark() == Some(lowest))
@@ -82,6 +90,9 @@ fn records_are_in_one_place<T>(partition: &Partition<T>) -> bool {
 }
 
 fn lanes_run_once<T>(partition: &Partition<T>) -> bool {
+    if matches!(partition.phase, Phase::Draining { .. }) {
+        return true;
+    }
     let running = partition.lanes.iter().filter(|(_, lane)| lane.state == State::Running).count();
     match partition.lanes.ordering() {
         Ordering::Unordered => true,

@@ -44,6 +44,7 @@ mod shared;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod snapshot;
+mod start;
 mod timers;
 
 #[cfg(feature = "simulation")]
@@ -58,3 +59,4 @@ pub use record::{
 };
 pub use settings::{Claims, Flood, Ordering, Pressure, Retry, Settings};
 pub use snapshot::{PartitionPhase, PartitionSnapshot, Snapshot};
+pub use start::{Adopt, Known, NewGroup, OnGap, Start, StartPolicy, StartRefusal, start};

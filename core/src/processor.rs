@@ -52,10 +52,14 @@ impl<T: Clone> Processor<T> {
 
     /// Takes note of what happened at `now`; what follows is read by [`Processor::poll_output`].
     ///
-    /// A `now` before an earlier one counts as that one. What was due until `now` is done first.
+    /// A `now` before an earlier one counts as that one. What was due until `now` is done first, but for what
+    /// the input ends.
     pub fn handle(&mut self, now: Moment, input: Input<T>) {
         self.shared.now = self.shared.now.max(now);
-        self.fire_timers();
+        // What is over by this input must not act once more: no commit after a loss.
+        if !matches!(input, Input::Lost { .. } | Input::Fenced { .. }) {
+            self.fire_timers();
+        }
         self.route(input);
         self.fire_timers();
         self.dispatch();
@@ -207,7 +211,7 @@ impl<T: Clone> Processor<T> {
                 Timer::Deadline(generation) => self.deadline_passed(generation),
                 Timer::Probe => {}
                 Timer::Retry(generation, offset, slot) => {
-                    self.with(generation, |partition, _| partition.retry_due(offset, slot, at));
+                    self.with(generation, |partition, shared| partition.retry_due(offset, slot, at, shared));
                 }
             }
         }

@@ -3,7 +3,7 @@
 use crate::codec::frame::{Headers, unframe};
 use crate::codec::typed::{Datum, Event};
 use crate::codec::verify::{Budget, text_field, verify};
-use crate::codec::writer::Ready;
+use crate::codec::writer::{Ready, ready_for};
 use crate::codec::{Codec, DecodeError, Detail, SchemaRef};
 use crate::event::{Envelope, EventId, EventRecord, EventType, RawRecord, time};
 
@@ -102,8 +102,12 @@ impl Codec {
     }
 }
 
+/// Says whether the writer's record is that of the kind: by its full name, or by an alias in the kind's schema.
 fn is_record(event_type: &EventType, ready: &Ready) -> bool {
-    ready.writer.record.as_deref() == Some(event_type.record)
+    let Some(record) = ready.writer.record.as_deref() else { return false };
+    record == event_type.record
+        || ready_for(event_type.schema)
+            .is_ok_and(|reader| reader.writer.aliases.iter().any(|alias| alias == record))
 }
 
 fn same_kind(event_type: &EventType, ready: &Ready, schema: SchemaRef) -> Result<(), DecodeError> {

@@ -3,10 +3,11 @@
 use std::sync::PoisonError;
 
 use crate::codec::frame::{SCHEMA_HEADER, frame_with_id, guid_header};
+use crate::codec::resolve::resolve;
 use crate::codec::typed::{Encode, WriterSchema};
 use crate::codec::writer::{Ready, ready_for};
 use crate::codec::{Codec, EncodeError, Names, SchemaRef};
-use crate::event::time;
+use crate::event::{EventId, time};
 
 /// How the record names the schema that its datum was written with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +44,7 @@ impl Codec {
         let unregistered = EncodeError::Unregistered(kind.name);
         let Ok(ready) = ready_for(kind.schema) else { return Err(unregistered) };
         let schemas = self.schemas.read().unwrap_or_else(PoisonError::into_inner);
-        let names = schemas.names.get(&ready.writer.rabin).copied().unwrap_or_default();
+        let names = schemas.names.get(&ready.writer.identity).copied().unwrap_or_default();
         drop(schemas);
         match (framing, names) {
             (Framing::ConfluentV0, Names { id: Some(id), .. }) => written(event, ready, SchemaRef::Id(id)),
@@ -54,21 +55,36 @@ impl Codec {
         }
     }
 
-    /// Encodes an event with an older schema of its kind, as an older producer would.
+    /// Encodes an event with an older schema of its kind, as an older producer would: what that schema lacks is
+    /// left out.
     ///
     /// # Errors
     /// The schema is not registered here, or the event does not fit it.
     pub fn encode_with<E: Encode>(&self, event: &E, schema: SchemaRef) -> Result<Outgoing, EncodeError> {
         let kind = event.kind();
-        let ready = self.known(schema).map_err(|_| EncodeError::Unregistered(kind.name))?;
-        written(event, ready, schema)
+        let unregistered = EncodeError::Unregistered(kind.name);
+        let Ok(newest) = ready_for(kind.schema) else { return Err(unregistered) };
+        let Ok(older) = self.known(schema) else { return Err(unregistered) };
+        let unfit = |message: String| EncodeError::Unfit { event_type: kind.name.to_owned(), message };
+        let datum = event.write(&WriterSchema(newest))?;
+        let value =
+            resolve(newest, older, &datum, self.budget()).map_err(|error| unfit(error.to_string()))?;
+        let datum = older.encoder.write_value_to_vec(value).map_err(|error| unfit(error.to_string()))?;
+        outgoing(event, &datum, schema)
     }
 }
 
 fn written<E: Encode>(event: &E, ready: &'static Ready, schema: SchemaRef) -> Result<Outgoing, EncodeError> {
+    let datum = event.write(&WriterSchema(ready))?;
+    outgoing(event, &datum, schema)
+}
+
+fn outgoing<E: Encode>(event: &E, datum: &[u8], schema: SchemaRef) -> Result<Outgoing, EncodeError> {
     let kind = event.kind();
     let identity = event.identity();
-    let datum = event.write(&WriterSchema(ready))?;
+    if let Some(Err(why)) = identity.event_id.map(EventId::parse) {
+        return Err(EncodeError::Unfit { event_type: kind.name.to_owned(), message: why.to_owned() });
+    }
     let mut headers = Vec::with_capacity(8);
     let mut say = |name: &str, value: Vec<u8>| headers.push((name.to_owned(), Some(value)));
     say("ce_specversion", b"1.0".to_vec());
@@ -87,12 +103,12 @@ fn written<E: Encode>(event: &E, ready: &'static Ready, schema: SchemaRef) -> Re
     let value = match schema {
         SchemaRef::Id(id) => {
             let mut framed = frame_with_id(id);
-            framed.extend_from_slice(&datum);
+            framed.extend_from_slice(datum);
             framed
         }
         SchemaRef::Guid(guid) => {
             say(SCHEMA_HEADER, guid_header(&guid));
-            datum
+            datum.to_vec()
         }
     };
     Ok(Outgoing {

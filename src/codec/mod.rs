@@ -21,6 +21,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+#[cfg(test)]
+pub(crate) use directory::OURS;
 pub use directory::{IndexEntry, IndexError, guid_from_text, parse_index};
 pub use encode::{Framing, Outgoing};
 pub use error::{DecodeError, Detail, EncodeError, SchemaError, SchemaRef};
@@ -58,8 +60,8 @@ pub struct Codec {
 struct Schemas {
     by_id: HashMap<u32, &'static Ready>,
     by_guid: HashMap<[u8; 16], &'static Ready>,
-    /// How data of a schema are framed, by its fingerprint: the newest id and GUID.
-    names: HashMap<u64, Names>,
+    /// How data of a schema are framed, by its identity: the newest id and GUID.
+    names: HashMap<[u8; 32], Names>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -97,14 +99,16 @@ impl Codec {
     pub fn add_schema(&self, id: Option<u32>, guid: Option<[u8; 16]>, avsc: &str) -> Result<(), SchemaError> {
         let ready = ready(avsc, self.limits.max_record_bytes)?;
         let mut schemas = self.schemas.write().unwrap_or_else(PoisonError::into_inner);
-        let other = |known: Option<&&'static Ready>| known.is_some_and(|known| !std::ptr::eq(*known, ready));
+        let identity = ready.writer.identity;
+        let other =
+            |known: Option<&&'static Ready>| known.is_some_and(|known| known.writer.identity != identity);
         if let Some(id) = id.filter(|id| other(schemas.by_id.get(id))) {
             return Err(SchemaError::Taken(SchemaRef::Id(id)));
         }
         if let Some(guid) = guid.filter(|guid| other(schemas.by_guid.get(guid))) {
             return Err(SchemaError::Taken(SchemaRef::Guid(guid)));
         }
-        let names = schemas.names.entry(ready.writer.rabin).or_default();
+        let names = schemas.names.entry(ready.writer.identity).or_default();
         names.id = id.or(names.id);
         names.guid = guid.or(names.guid);
         if let Some(id) = id {

@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
+    clippy::as_conversions,
     clippy::print_stderr,
     clippy::indexing_slicing,
     reason = "tests"

@@ -3,13 +3,14 @@
 //! A schema never changes and never goes: each distinct text is parsed once and kept for the life of the
 //! process, so that readers can borrow from it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::schema::ResolvedSchema;
 use apache_avro::writer::datum::GenericDatumWriter;
+use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use crate::codec::SchemaError;
@@ -26,8 +27,13 @@ pub(crate) struct Writer {
     pub(crate) shape: Arc<Shape>,
     /// The full name of its record; `None` where it is no record.
     pub(crate) record: Option<String>,
+    /// The full names of records that it also reads.
+    pub(crate) aliases: Vec<String>,
     /// The place of the text field `event_id`.
     pub(crate) event_id: Option<usize>,
+    /// What it says, whatever its layout and its documentation: unlike the fingerprint it tells apart schemas
+    /// that differ in defaults, aliases or logical types.
+    pub(crate) identity: [u8; 32],
     /// CRC-64-AVRO of the parsing canonical form.
     pub(crate) rabin: u64,
     plans: RwLock<Vec<Planned>>,
@@ -97,15 +103,24 @@ fn prepare(avsc: &str, max_fixed: usize) -> Result<&'static Ready, SchemaError> 
     let malformed = |error: apache_avro::Error| SchemaError::Malformed(explain(avsc, &error));
     let schema = Schema::parse_str(avsc).map_err(malformed)?;
     let shape = layout(&schema, max_fixed)?;
-    let (mut record, mut event_id) = (None, None);
+    let (mut record, mut aliases, mut event_id) = (None, Vec::new(), None);
     if let Schema::Record(schema) = &schema {
         record = Some(schema.name.fullname(None));
+        aliases = schema.aliases.iter().flatten().map(|alias| alias.fullname(None)).collect();
         event_id = schema.fields.iter().position(|field| field.name == "event_id");
     }
     let rabin = fingerprint(&schema);
     let plans = RwLock::default();
-    let writer: &'static Writer =
-        Box::leak(Box::new(Writer { schema, shape, record, event_id, rabin, plans }));
+    let writer: &'static Writer = Box::leak(Box::new(Writer {
+        identity: identity(avsc),
+        schema,
+        shape,
+        record,
+        aliases,
+        event_id,
+        rabin,
+        plans,
+    }));
     let reader = GenericDatumReader::builder(&writer.schema).build().map_err(malformed)?;
     let encoder = GenericDatumWriter::builder(&writer.schema).build().map_err(malformed)?;
     let names = ResolvedSchema::new(&writer.schema).map_err(malformed)?;
@@ -129,6 +144,45 @@ impl Ready {
         let mut plans = self.writer.plans.write().unwrap_or_else(PoisonError::into_inner);
         plans.push(Planned { schema, reader, fit: fit.clone() });
         Ok((fit, reader))
+    }
+}
+
+/// Hashes a schema's JSON with its names in order, without `doc` and without white space.
+fn identity(avsc: &str) -> [u8; 32] {
+    let json = serde_json::from_str(avsc).unwrap_or_default();
+    let mut text = String::new();
+    write_bare(&json, &mut text);
+    Sha256::digest(text.as_bytes()).into()
+}
+
+fn write_bare(json: &Json, text: &mut String) {
+    match json {
+        Json::Object(fields) => {
+            let sorted: BTreeMap<&String, &Json> = fields.iter().filter(|(name, _)| *name != "doc").collect();
+            text.push('{');
+            for (place, (name, value)) in sorted.into_iter().enumerate() {
+                if place > 0 {
+                    text.push(',');
+                }
+                text.push_str(&Json::from(name.as_str()).to_string());
+                text.push(':');
+                write_bare(value, text);
+            }
+            text.push('}');
+        }
+        Json::Array(items) => {
+            text.push('[');
+            for (place, item) in items.iter().enumerate() {
+                if place > 0 {
+                    text.push(',');
+                }
+                write_bare(item, text);
+            }
+            text.push(']');
+        }
+        leaf @ (Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_)) => {
+            text.push_str(&leaf.to_string());
+        }
     }
 }
 

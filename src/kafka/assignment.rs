@@ -8,7 +8,6 @@ use postroom_core::{FetchEpoch, Generation, Offset, TopicPartition};
 #[derive(Debug, Default)]
 pub(crate) struct Assignment {
     owned: Vec<Owned>,
-    in_flight: Vec<InFlight>,
 }
 
 /// One partition that is ours.
@@ -37,17 +36,6 @@ enum Hold {
     Kept,
     Revoking,
     Released,
-}
-
-/// A commit that was sent and not yet answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct InFlight {
-    /// The partition.
-    pub(crate) partition: TopicPartition,
-    /// The assignment that committed.
-    pub(crate) generation: Generation,
-    /// The committed next offset.
-    pub(crate) next: Offset,
 }
 
 /// Why a commit is not sent.
@@ -95,11 +83,6 @@ impl Assignment {
         &self.owned
     }
 
-    /// Returns everything that is ours, to change it.
-    pub(crate) fn owned_mut(&mut self) -> &mut [Owned] {
-        &mut self.owned
-    }
-
     /// Notes that a revocation waits for these.
     pub(crate) fn hold_for_release(&mut self, generations: &[Generation]) {
         for generation in generations {
@@ -126,7 +109,6 @@ impl Assignment {
     /// Forgets generations: nothing is committed for them from here on.
     pub(crate) fn remove(&mut self, generations: &[Generation]) {
         self.owned.retain(|owned| !generations.contains(&owned.generation));
-        self.in_flight.retain(|commit| !generations.contains(&commit.generation));
     }
 
     /// Asks to commit: only for a generation that is ours, and never backwards within it.
@@ -137,21 +119,6 @@ impl Assignment {
         }
         owned.committed = Some(next);
         Ok(())
-    }
-
-    /// Notes a commit that was sent without waiting.
-    pub(crate) fn sent(&mut self, commit: InFlight) {
-        self.in_flight.push(commit);
-    }
-
-    /// Takes the oldest unanswered commit of that partition and offset.
-    pub(crate) fn answered(&mut self, topic: &str, partition: i32, next: Offset) -> Option<InFlight> {
-        let place = self.in_flight.iter().position(|commit| {
-            commit.next == next
-                && commit.partition.partition.0 == partition
-                && commit.partition.topic.as_str() == topic
-        })?;
-        Some(self.in_flight.remove(place))
     }
 }
 
@@ -194,18 +161,6 @@ mod tests {
         assert_eq!(assignment.may_commit(generation, Offset(5)), Ok(()));
         assert_eq!(assignment.may_commit(generation, Offset(4)), Err(Refused::Backwards));
         assert_eq!(assignment.may_commit(generation, Offset(6)), Ok(()));
-    }
-
-    #[test]
-    fn an_answer_finds_its_commit_once() {
-        let mut assignment = Assignment::default();
-        let generation = assignment.assign(partition(0), None);
-        let commit = InFlight { partition: partition(0), generation, next: Offset(5) };
-        assignment.sent(commit.clone());
-
-        assert_eq!(assignment.answered("blog.posts", 0, Offset(4)), None);
-        assert_eq!(assignment.answered("blog.posts", 0, Offset(5)), Some(commit));
-        assert_eq!(assignment.answered("blog.posts", 0, Offset(5)), None);
     }
 
     #[test]

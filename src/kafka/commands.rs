@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use postroom_core::{FetchEpoch, Generation, Moment, Offset, TopicPartition};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 
-use crate::kafka::assignment::{InFlight, Refused};
+use crate::kafka::assignment::Refused;
+use crate::kafka::committer::Commit;
 use crate::kafka::context::{EdgeContext, EdgeCounters};
 
 /// One request of the driver.
@@ -31,7 +32,7 @@ pub(crate) enum Command {
 /// Whether commits are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Commits {
-    /// Their answers come by the callback.
+    /// A thread of their own makes them.
     InBackground,
     /// They are answered before anything else is done: inside a revocation and at the end.
     AtOnce,
@@ -40,14 +41,14 @@ pub(crate) enum Commits {
 impl EdgeContext {
     /// Does what was asked, in order; commits are gathered into one request.
     pub(crate) fn execute(&self, consumer: &BaseConsumer<Self>, commands: Vec<Command>, commits: Commits) {
-        let mut gathered: Vec<(InFlight, String)> = Vec::new();
+        let mut gathered: Vec<Commit> = Vec::new();
         for command in commands {
             match command {
                 Command::Commit { partition, generation, next, metadata } => {
-                    let commit = InFlight { partition, generation, next };
+                    let commit = Commit { partition, generation, next, metadata };
                     if self.guard(&commit) {
-                        gathered.retain(|(earlier, _)| earlier.generation != generation);
-                        gathered.push((commit, metadata));
+                        gathered.retain(|earlier| earlier.generation != generation);
+                        gathered.push(commit);
                     }
                 }
                 Command::Pause(partition) => self.pause(consumer, &partition),
@@ -72,7 +73,7 @@ impl EdgeContext {
     }
 
     /// Only what is ours is committed, and never backwards. The broker would take both.
-    fn guard(&self, commit: &InFlight) -> bool {
+    fn guard(&self, commit: &Commit) -> bool {
         let refused = match self.state().assignment.may_commit(commit.generation, commit.next) {
             Ok(()) => return true,
             Err(refused) => refused,
@@ -89,39 +90,17 @@ impl EdgeContext {
         false
     }
 
-    fn commit(&self, consumer: &BaseConsumer<Self>, gathered: Vec<(InFlight, String)>, commits: Commits) {
-        if gathered.is_empty() {
+    fn commit(&self, consumer: &BaseConsumer<Self>, commits: Vec<Commit>, when: Commits) {
+        if commits.is_empty() {
             return;
         }
-        let mut list = TopicPartitionList::with_capacity(gathered.len());
-        for (commit, metadata) in &gathered {
-            let mut element =
-                list.add_partition(commit.partition.topic.as_str(), commit.partition.partition.0);
-            if let Err(error) = element.set_offset(ClientOffset::Offset(commit.next.0)) {
-                tracing::error!(%error, next = commit.next.0, "an offset cannot be committed");
-            }
-            if !metadata.is_empty() {
-                element.set_metadata(metadata);
-            }
-        }
-        match commits {
-            Commits::InBackground => {
-                for (commit, _) in &gathered {
-                    self.state().assignment.sent(commit.clone());
-                }
-                if let Err(error) = consumer.commit(&list, CommitMode::Async) {
-                    for (commit, _) in gathered {
-                        let topic = commit.partition.topic.as_str();
-                        self.state().assignment.answered(topic, commit.partition.partition.0, commit.next);
-                        self.commit_answered(commit.generation, commit.next, Err(error.clone()));
-                    }
-                }
-            }
+        match when {
+            Commits::InBackground => self.committer.add(commits),
             Commits::AtOnce => {
-                let outcome = consumer.commit(&list, CommitMode::Sync);
-                for (commit, _) in gathered {
-                    self.commit_answered(commit.generation, commit.next, outcome.clone());
-                }
+                let mut all = self.committer.settle(Instant::now() + SETTLE_PATIENCE);
+                all.retain(|earlier| commits.iter().all(|commit| commit.generation != earlier.generation));
+                all.extend(commits);
+                self.commit_now(consumer, all);
             }
         }
     }
@@ -201,3 +180,5 @@ pub(crate) fn only(partition: &TopicPartition) -> TopicPartitionList {
 }
 
 const SEEK_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a commit at once waits for one in the background.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use postroom_core::Input;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 
-use crate::kafka::commands::{Command, Commits};
+use crate::kafka::commands::Commits;
 use crate::kafka::context::{EdgeContext, EdgeCounters};
 use crate::kafka::errors::{self, Verdict};
 use crate::kafka::fetched::Fetched;
@@ -18,7 +18,12 @@ use crate::ports::{EdgeError, EdgeEvent};
 /// Polls until it is told to close or cannot go on; ends with `Stopped`.
 pub(crate) fn run(consumer: BaseConsumer<EdgeContext>) {
     let context = Arc::clone(consumer.context());
-    let result = begin(&consumer, &context).and_then(|()| poll_until_closed(&consumer, &context));
+    let consumer = Arc::new(consumer);
+    let started = context.committer.start(Arc::downgrade(&consumer));
+    let result = started
+        .map_err(|error| EdgeError::Client(format!("no thread to commit on: {error}")))
+        .and_then(|()| begin(&consumer, &context))
+        .and_then(|()| poll_until_closed(&consumer, &context));
     let closed = close(consumer, &context, result.is_err());
     context.emit(EdgeEvent::Stopped(result.and(closed)));
 }
@@ -168,7 +173,7 @@ fn answer_verified(context: &EdgeContext) {
 /// Leaves the group. The client can hang for ever while it is dropped, so that is done by a thread of its
 /// own, which is left behind at the deadline.
 fn close(
-    consumer: BaseConsumer<EdgeContext>,
+    consumer: Arc<BaseConsumer<EdgeContext>>,
     context: &Arc<EdgeContext>,
     failed: bool,
 ) -> Result<(), EdgeError> {
@@ -176,24 +181,28 @@ fn close(
         Some(deadline) => context.instant(deadline),
         None => Instant::now() + CLOSE_PATIENCE,
     };
-    let (done, closed) = mpsc::channel::<()>();
+    let (done, closed) = mpsc::channel::<Result<(), EdgeError>>();
     let of_closer = Arc::clone(context);
     let closer = thread::Builder::new().name("kafka-close".to_owned()).spawn(move || {
-        let last: Vec<Command> = of_closer.commands(Duration::ZERO);
+        let last = of_closer.commands(Duration::ZERO);
         if !failed {
             of_closer.execute(&consumer, last, Commits::AtOnce);
+            let unsent = of_closer.committer.settle(deadline);
+            of_closer.commit_now(&consumer, unsent);
         }
+        of_closer.committer.end();
         of_closer.state().closed = true;
-        drop(consumer);
-        drop(done);
+        // A commit that hangs holds the client: then nobody can close it.
+        let result = Arc::into_inner(consumer).map(drop).ok_or(EdgeError::CloseTimedOut);
+        if done.send(result).is_err() {
+            tracing::debug!("the client closed after its deadline");
+        }
     });
     if let Err(error) = closer {
         return Err(EdgeError::Client(format!("no thread to close on: {error}")));
     }
-    match closed.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(EdgeError::CloseTimedOut),
-        Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => Ok(()),
-    }
+    let patience = deadline.saturating_duration_since(Instant::now());
+    closed.recv_timeout(patience).unwrap_or(Err(EdgeError::CloseTimedOut))
 }
 
 /// How many records are taken before the commands are looked at.

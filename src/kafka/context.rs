@@ -10,7 +10,7 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -18,6 +18,7 @@ use crate::event::RawRecord;
 use crate::kafka::assignment::Assignment;
 use crate::kafka::client::ClientLog;
 use crate::kafka::commands::Command;
+use crate::kafka::committer::Committer;
 use crate::kafka::config::ConsumerConfig;
 use crate::ports::{EdgeError, EdgeEvent};
 
@@ -32,6 +33,7 @@ pub(crate) struct EdgeContext {
     /// The instant of [`Moment::START`].
     pub(crate) clock: Instant,
     pub(crate) state: Mutex<State>,
+    pub(crate) committer: Arc<Committer>,
     commands: Mutex<Receiver<Command>>,
     /// Grows whenever the assignment or a fetch epoch changes: what was looked up before is stale.
     version: AtomicU64,
@@ -68,6 +70,7 @@ impl EdgeContext {
             events,
             clock,
             state: Mutex::new(State::default()),
+            committer: Arc::default(),
             commands: Mutex::new(commands),
             version: AtomicU64::new(0),
         }
@@ -124,7 +127,9 @@ impl ClientContext for EdgeContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.log.failed(reason);
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.log.failed(reason);
+        }
         if let Some(suppressed) = self.log.may_log() {
             tracing::warn!(group = self.config.group, %error, reason, suppressed, "kafka client error");
         }
@@ -137,20 +142,6 @@ impl ConsumerContext for EdgeContext {
             self.assigned(consumer, list);
         } else {
             self.revoked(consumer, list);
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        for element in offsets.elements() {
-            let ClientOffset::Offset(next) = element.offset() else { continue };
-            let commit = self.state().assignment.answered(
-                element.topic(),
-                element.partition(),
-                postroom_core::Offset(next),
-            );
-            let Some(commit) = commit else { continue };
-            let outcome = result.clone().and_then(|()| element.error());
-            self.commit_answered(commit.generation, commit.next, outcome);
         }
     }
 }

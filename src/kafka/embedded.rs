@@ -69,10 +69,4 @@ impl Embedded {
     pub fn come_up(&self) -> Result<(), EdgeError> {
         self.cluster.broker_up(1).map_err(|error| EdgeError::Client(error.to_string()))
     }
-
-    /// Lets a client property of tests reach the cluster's own interface.
-    #[cfg(test)]
-    pub(crate) fn cluster(&self) -> &MockCluster<'static, DefaultProducerContext> {
-        &self.cluster
-    }
 }

@@ -3,10 +3,12 @@
 //! One OS thread a group polls and owns the callbacks ([`KafkaEdge`]); one producer a process publishes events
 //! and dead letters ([`Producer`]); [`Embedded`] is a broker of its own for demonstrations and tests.
 
+mod admin;
 mod assignment;
 mod base64;
 mod client;
 mod commands;
+mod committer;
 mod config;
 mod consumer;
 mod context;
@@ -21,8 +23,11 @@ mod positions;
 mod producer;
 mod properties;
 mod rebalance;
+mod scan;
 mod start;
+mod topics;
 
+pub use admin::{Admin, GroupPosition};
 pub use config::{Connection, ConsumerConfig, Gap, Memory, Protocol, Start};
 pub use context::EdgeCounters;
 pub use dead_letter::{DEFAULT_TEMPLATE, DeadLetterRoute, PREFIX, REPLAY_OF, REPLAY_PREFIX};
@@ -34,3 +39,5 @@ pub use producer::{Delivery, Producer, ProducerConfig, Publication, PublishError
 pub fn client_version() -> String {
     rdkafka::util::get_rdkafka_version().1
 }
+pub use scan::scan;
+pub use topics::{ActualTopic, Conflict, DesiredTopic, Plan, Step, TopicDefaults, TopicRole, desired_topics};

@@ -353,7 +353,9 @@ impl ClientContext for ProducerEdge {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.log.failed(reason);
+        if error.rdkafka_error_code() != Some(Code::AllBrokersDown) {
+            self.log.failed(reason);
+        }
         if let Some(suppressed) = self.log.may_log() {
             tracing::warn!(%error, reason, suppressed, "kafka producer error");
         }

@@ -7,7 +7,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 
 use crate::kafka::context::EdgeContext;
-use crate::kafka::errors;
+use crate::kafka::errors::{self, Verdict};
 use crate::ports::EdgeError;
 
 /// Waits until the cluster answers, and checks that every topic is there and its leader can be reached.
@@ -36,6 +36,9 @@ fn look(consumer: &BaseConsumer<EdgeContext>, topic: &str) -> Result<(), EdgeErr
     let context = consumer.context();
     let brokers = &context.config.connection.brokers;
     let metadata = consumer.fetch_metadata(Some(topic), ASK_PATIENCE).map_err(|error| {
+        if let Err(error) = listen(consumer) {
+            return error;
+        }
         match errors::of_request(&error) {
             EdgeError::Unreachable(reason) => {
                 EdgeError::Unreachable(format!("{brokers}: {}", context.log.last_failure().unwrap_or(reason)))
@@ -68,6 +71,9 @@ fn look(consumer: &BaseConsumer<EdgeContext>, topic: &str) -> Result<(), EdgeErr
         let leader = metadata.brokers().iter().find(|broker| broker.id() == partition.leader());
         let address =
             leader.map_or_else(String::new, |leader| format!("{}:{}", leader.host(), leader.port()));
+        if let Err(error) = listen(consumer) {
+            return error;
+        }
         match errors::of_request(&error) {
             EdgeError::Unreachable(reason) => EdgeError::Unreachable(format!(
                 "the cluster at {brokers} says that its broker is at {address}, which does not answer ({}): \
@@ -79,4 +85,18 @@ fn look(consumer: &BaseConsumer<EdgeContext>, topic: &str) -> Result<(), EdgeErr
     })
 }
 
+/// Lets the client say what went wrong: its lines and errors come by polling only.
+fn listen(consumer: &BaseConsumer<EdgeContext>) -> Result<(), EdgeError> {
+    for _ in 0..LINES {
+        if let Some(Err(error)) = consumer.poll(Duration::from_millis(1))
+            && let Verdict::Stop(error) = errors::of_poll(&error)
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// How many lines of the client are listened to after a failed question.
+const LINES: usize = 50;
 const ASK_PATIENCE: Duration = Duration::from_secs(2);

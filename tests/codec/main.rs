@@ -9,7 +9,14 @@
 )]
 #![expect(clippy::wildcard_enum_match_arm, reason = "tests")]
 
+mod cloudevents;
+mod corpus;
 mod events;
+mod fields;
+mod limits;
 mod lines;
+mod manifest;
+mod own_types;
 mod records;
 mod sample;
+mod strategies;

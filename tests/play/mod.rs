@@ -17,12 +17,16 @@ pub(crate) type Logs = BTreeMap<TopicPartition, Vec<Envelope<BlogEvent>>>;
 pub(crate) fn logs(events: &[BlogEvent]) -> Logs {
     let mut logs = Logs::new();
     for event in events {
-        let number = i32::try_from(crc32fast::hash(event.key().as_bytes()) % 4).unwrap();
-        let place = TopicPartition::new(Topic::new(event.event_type().topic), Partition(number));
+        let place = place(event);
         let log = logs.entry(place.clone()).or_default();
         log.push(envelope(&place, log.len(), event));
     }
     logs
+}
+
+fn place(event: &BlogEvent) -> TopicPartition {
+    let number = i32::try_from(crc32fast::hash(event.key().as_bytes()) % 4).unwrap();
+    TopicPartition::new(Topic::new(event.event_type().topic), Partition(number))
 }
 
 fn envelope(place: &TopicPartition, offset: usize, event: &BlogEvent) -> Envelope<BlogEvent> {
@@ -113,7 +117,19 @@ pub(crate) async fn play(
             store.expand_fan_out(u32::try_from(largest).unwrap()).await.unwrap();
         }
     }
-    while store.expand_fan_out(1_000).await.unwrap().rest == Rest::More {}
+    while store.expand_fan_out(10_000).await.unwrap().rest == Rest::More {}
+}
+
+/// Plays the events one by one, in their order over all topics.
+pub(crate) async fn play_in_order(store: &SqliteStore, logs: &Logs, events: &[BlogEvent]) {
+    let mut project = Reader::new(postroom::effects::Project, store, logs).await;
+    let mut notify = Reader::new(postroom::effects::Notify, store, logs).await;
+    for event in events {
+        let place = place(event);
+        assert_eq!(project.read(store, logs, &place, 1).await, Applied::Committed);
+        assert_eq!(notify.read(store, logs, &place, 1).await, Applied::Committed);
+        while store.expand_fan_out(1_000).await.unwrap().rest == Rest::More {}
+    }
 }
 
 /// Runs the independent count over files of events, and reads its answers.

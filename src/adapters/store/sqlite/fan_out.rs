@@ -44,7 +44,7 @@ fn announce(connection: &Connection, post: &str, cursor: &str, limit: u32) -> Re
     let (looked_at, to): (u32, Option<String>) = connection
         .prepare_cached(
             "SELECT count(*), max(subscriber) FROM (SELECT DISTINCT subscriber FROM subscriptions
-                 WHERE subscriber > ?1 ORDER BY subscriber LIMIT ?2)",
+                 WHERE subscribed AND subscriber > ?1 ORDER BY subscriber LIMIT ?2)",
         )
         .and_then(|mut statement| {
             statement.query_row(params![cursor, limit], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -132,7 +132,7 @@ fn catch_up(connection: &Connection, late: &Late, limit: u32) -> Result<Step, St
 const ANNOUNCE: &str = "INSERT INTO notifications (recipient, reason, subject, event, time)
     SELECT s.subscriber, 'post', f.post, f.event, f.time
     FROM fan_outs f JOIN (SELECT DISTINCT subscriber FROM subscriptions
-                          WHERE subscriber > ?2 AND subscriber <= ?3) s
+                          WHERE subscribed AND subscriber > ?2 AND subscriber <= ?3) s
     WHERE f.post = ?1 AND s.subscriber <> f.author
       AND (SELECT subscribed FROM subscriptions t WHERE t.subscriber = s.subscriber AND t.since <= f.time
            ORDER BY t.since DESC LIMIT 1)

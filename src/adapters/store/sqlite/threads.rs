@@ -60,9 +60,13 @@ pub(super) fn post(connection: &Connection, post: &ThreadPost) -> Result<(), Sto
     execute(connection, "INSERT INTO thread_authors (post, author) VALUES (?1, ?2)", params![post, author])?;
     execute(
         connection,
+        // A comment that was written twice is told of by its first event, also where the author has heard of the
+        // second as one who commented in between.
         "INSERT INTO notifications (recipient, reason, subject, event, time)
-         SELECT ?2, 'comment', comment, event, time FROM thread_waiting
-         WHERE post = ?1 AND author <> ?2 ORDER BY arrival ON CONFLICT DO NOTHING",
+         SELECT ?2, 'comment', comment, event, time FROM
+             (SELECT comment, event, time, min(arrival) FROM thread_waiting
+              WHERE post = ?1 AND author <> ?2 GROUP BY comment) WHERE true
+         ON CONFLICT DO UPDATE SET event = excluded.event, time = excluded.time",
         params![post, author],
     )?;
     execute(connection, "DELETE FROM thread_waiting WHERE post = ?1", params![post])?;

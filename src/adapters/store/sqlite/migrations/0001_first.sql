@@ -121,6 +121,9 @@ CREATE TABLE subscriptions (
     PRIMARY KEY (subscriber, since)
 ) STRICT, WITHOUT ROWID;
 
+-- Those who were ever subscribed: who else registered is never looked at.
+CREATE INDEX subscribers ON subscriptions (subscriber) WHERE subscribed;
+
 -- One row a post that is announced. Subscribers up to the cursor were looked at; null: all of them.
 CREATE TABLE fan_outs (
     post TEXT NOT NULL PRIMARY KEY,

@@ -1,0 +1,395 @@
+//! The nemesis: chooses faults, springs traps in crash windows, and one day stops.
+
+use std::time::Duration;
+
+use super::group::MemberId;
+use super::history::{Process, What};
+use super::member::{Life, Member};
+use super::reached::Point;
+use super::worker::Step;
+use super::world::{Happening, World};
+use crate::input::Input;
+use crate::processor::Processor;
+use crate::record::Moment;
+
+/// What the nemesis is up to.
+#[derive(Debug, Default)]
+pub(super) struct Nemesis {
+    over: bool,
+    trap: Option<Trap>,
+    pub(super) store_away_until: Moment,
+    pub(super) dependency_away_until: Moment,
+    pub(super) dead_letters_away_until: Moment,
+    pub(super) commits_away_until: Moment,
+}
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    Crash,
+    Freeze,
+    Leave,
+    Expel,
+    Rebalance,
+    StoreAway,
+    DependencyAway,
+    DeadLettersAway,
+    CommitsAway,
+    EraseHint,
+    DamageHint,
+    Trap,
+}
+
+impl Fault {
+    /// All kinds; traps weigh more.
+    pub(super) const ALL: [Self; 16] = [
+        Self::Crash,
+        Self::Freeze,
+        Self::Leave,
+        Self::Expel,
+        Self::Rebalance,
+        Self::Rebalance,
+        Self::StoreAway,
+        Self::DependencyAway,
+        Self::DeadLettersAway,
+        Self::CommitsAway,
+        Self::EraseHint,
+        Self::DamageHint,
+        Self::Trap,
+        Self::Trap,
+        Self::Trap,
+        Self::Trap,
+    ];
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Trap {
+    window: Window,
+    blow: Blow,
+    /// How many chances to let pass.
+    spare: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Blow {
+    Crash,
+    Freeze,
+}
+
+/// A crash window of the promises, by its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Window {
+    W1Fetched,
+    W2BeforeHandler,
+    W3BeforeEffect,
+    W4AfterEffect,
+    W5BeforeTransaction,
+    W6InTransaction,
+    W7AfterTransaction,
+    W8BeforeCommit,
+    W9InCommit,
+    W10InRevoke,
+    W11Drained,
+    W12Assigned,
+    W13DeadLetterSent,
+    W14DeadLettered,
+    W20InDrain,
+    W23InClaim,
+}
+
+impl Window {
+    const ALL: [Self; 16] = [
+        Self::W1Fetched,
+        Self::W2BeforeHandler,
+        Self::W3BeforeEffect,
+        Self::W4AfterEffect,
+        Self::W5BeforeTransaction,
+        Self::W6InTransaction,
+        Self::W7AfterTransaction,
+        Self::W8BeforeCommit,
+        Self::W9InCommit,
+        Self::W10InRevoke,
+        Self::W11Drained,
+        Self::W12Assigned,
+        Self::W13DeadLetterSent,
+        Self::W14DeadLettered,
+        Self::W20InDrain,
+        Self::W23InClaim,
+    ];
+
+    /// Returns the window in which a process is just before `what`.
+    pub(super) fn of(what: &Happening) -> Option<(Process, Self)> {
+        let window = match what {
+            Happening::Tell(process, input) => match **input {
+                Input::Records { .. } => (*process, Self::W1Fetched),
+                Input::Completed { .. } => (*process, Self::W7AfterTransaction),
+                _ => return None,
+            },
+            Happening::Work(process, _, Step::Begin) => (*process, Self::W2BeforeHandler),
+            Happening::Work(process, _, Step::End) => (*process, Self::W3BeforeEffect),
+            Happening::Work(process, _, Step::Next) => (*process, Self::W4AfterEffect),
+            Happening::Work(process, _, Step::Transact) => (*process, Self::W5BeforeTransaction),
+            Happening::TransactionArrives(process, ..) => (*process, Self::W6InTransaction),
+            Happening::CommitArrives(process, _) => (*process, Self::W9InCommit),
+            Happening::CallbackEnd(process, _) => (*process, Self::W11Drained),
+            Happening::DeadLetterArrives(process, _) => (*process, Self::W13DeadLetterSent),
+            Happening::ClaimArrives(process, _, _) => (*process, Self::W23InClaim),
+            _ => return None,
+        };
+        Some(window)
+    }
+
+    /// Returns the window in which a process is just after it was told `input`.
+    pub(super) fn after<T>(input: &Input<T>) -> Option<Self> {
+        match input {
+            Input::Completed { .. } => Some(Self::W8BeforeCommit),
+            Input::Revoked { .. } => Some(Self::W10InRevoke),
+            Input::Assigned { .. } => Some(Self::W12Assigned),
+            Input::DeadLettered { .. } => Some(Self::W14DeadLettered),
+            Input::Drain { .. } => Some(Self::W20InDrain),
+            _ => None,
+        }
+    }
+
+    fn point(self, blow: Blow) -> Point {
+        let (crash, freeze) = match self {
+            Self::W1Fetched => (Point::CrashFetched, Point::FreezeFetched),
+            Self::W2BeforeHandler => (Point::CrashBeforeHandler, Point::FreezeBeforeHandler),
+            Self::W3BeforeEffect => (Point::CrashBeforeEffect, Point::FreezeBeforeEffect),
+            Self::W4AfterEffect => (Point::CrashAfterEffect, Point::FreezeAfterEffect),
+            Self::W5BeforeTransaction => (Point::CrashBeforeTransaction, Point::FreezeBeforeTransaction),
+            Self::W6InTransaction => (Point::CrashInTransaction, Point::FreezeInTransaction),
+            Self::W7AfterTransaction => (Point::CrashAfterTransaction, Point::FreezeAfterTransaction),
+            Self::W8BeforeCommit => (Point::CrashBeforeCommit, Point::FreezeBeforeCommit),
+            Self::W9InCommit => (Point::CrashInCommit, Point::FreezeInCommit),
+            Self::W10InRevoke => (Point::CrashInRevoke, Point::FreezeInRevoke),
+            Self::W11Drained => (Point::CrashDrained, Point::FreezeDrained),
+            Self::W12Assigned => (Point::CrashAssigned, Point::FreezeAssigned),
+            Self::W13DeadLetterSent => (Point::CrashDeadLetterSent, Point::FreezeDeadLetterSent),
+            Self::W14DeadLettered => (Point::CrashDeadLettered, Point::FreezeDeadLettered),
+            Self::W20InDrain => (Point::CrashInDrain, Point::FreezeInDrain),
+            Self::W23InClaim => (Point::CrashInClaim, Point::FreezeInClaim),
+        };
+        match blow {
+            Blow::Crash => crash,
+            Blow::Freeze => freeze,
+        }
+    }
+}
+
+impl Nemesis {
+    /// Says whether all faults are over.
+    pub(super) fn is_calm(&self) -> bool {
+        self.over
+    }
+}
+
+impl World {
+    /// Commits the next fault.
+    pub(super) fn strike(&mut self) {
+        if self.nemesis.over {
+            return;
+        }
+        let fault = self.random.pick(&self.plan.faults);
+        let slot = self.random.index(self.slots.len());
+        let place = self.random.index(self.plan.partitions);
+        let until = self.now.plus(self.random.millis(50, 3_000));
+        match fault {
+            Fault::Crash => self.with_process(slot, Self::crash),
+            Fault::Freeze => self.with_process(slot, Self::freeze),
+            Fault::Leave => self.with_process(slot, Self::leave),
+            Fault::Expel => self.with_process(slot, Self::expel),
+            Fault::Rebalance => {
+                let notices = self.group.begin();
+                self.send(notices);
+            }
+            Fault::StoreAway => self.nemesis.store_away_until = until,
+            Fault::DependencyAway => self.nemesis.dependency_away_until = until,
+            Fault::DeadLettersAway => self.nemesis.dead_letters_away_until = until,
+            Fault::CommitsAway => self.nemesis.commits_away_until = until,
+            Fault::EraseHint => self.erase_hint(place),
+            Fault::DamageHint => self.damage_hint(place),
+            Fault::Trap => {
+                let blow = self.random.pick(&[Blow::Crash, Blow::Freeze]);
+                let window = self.random.pick(&Window::ALL);
+                self.nemesis.trap = Some(Trap { window, blow, spare: self.random.count(0, 4) });
+            }
+        }
+        let gap = self.plan.fault_gap.mul_f64(0.5) + self.random.millis(0, 500);
+        self.after(gap, Happening::Nemesis);
+    }
+
+    /// Springs the trap if it lies in this window.
+    pub(super) fn spring(&mut self, process: Process, window: Window) {
+        let Some(trap) = self.nemesis.trap.as_mut().filter(|trap| trap.window == window) else { return };
+        if !matches!(
+            self.members.get(usize::try_from(process.0).unwrap_or(usize::MAX)).map(|m| m.life),
+            Some(Life::Running | Life::Closing)
+        ) {
+            return;
+        }
+        if trap.spare > 0 {
+            trap.spare -= 1;
+            return;
+        }
+        let blow = trap.blow;
+        self.nemesis.trap = None;
+        self.reached.note(window.point(blow));
+        match blow {
+            Blow::Crash => self.crash(process),
+            Blow::Freeze => self.freeze(process),
+        }
+    }
+
+    /// Ends all faults: what was away is back, what was stopped starts.
+    pub(super) fn calm(&mut self) {
+        let difficult = self.plan.rates.difficult;
+        self.plan.rates = super::plan::Rates { difficult, ..super::plan::Rates::default() };
+        self.nemesis = Nemesis { over: true, ..Nemesis::default() };
+        self.last_progress = self.now;
+        for slot in 0..self.slots.len() {
+            let delay = self.random.millis(0, 500);
+            self.after(delay, Happening::Restart(slot));
+        }
+    }
+
+    fn with_process(&mut self, slot: usize, blow: fn(&mut Self, Process)) {
+        if let Some(process) = self.slots[slot]
+            && matches!(self.member(process).life, Life::Running | Life::Closing)
+        {
+            blow(self, process);
+        }
+    }
+
+    /// Kills a process: nothing of it goes on but what is on the wire.
+    pub(super) fn crash(&mut self, process: Process) {
+        self.reached.note(Point::Crash);
+        self.note(process, What::Crashed);
+        self.end_process(process);
+        let session = self.plan.session;
+        if let Some(name) = self.member(process).name {
+            self.after(session, Happening::Expire(process, name));
+        }
+    }
+
+    fn freeze(&mut self, process: Process) {
+        let beyond = self.random.chance(600);
+        let micros = u64::try_from(self.plan.session.as_micros()).unwrap_or(u64::MAX);
+        let span = if beyond {
+            self.random.micros(micros + micros / 4, micros * 3)
+        } else {
+            self.random.micros(1_000, micros * 4 / 5)
+        };
+        self.reached.note(if beyond { Point::Zombie } else { Point::Freeze });
+        self.note(process, What::Frozen);
+        let now = self.now;
+        let member = self.member(process);
+        member.life = Life::Frozen { since: now, closing: member.life == Life::Closing };
+        if beyond && let Some(name) = member.name {
+            self.after(self.plan.session, Happening::Expire(process, name));
+        }
+        self.after(span, Happening::Thaw(process));
+    }
+
+    /// Lets a frozen process go on: everything that waited arrives in its order.
+    pub(super) fn thaw(&mut self, process: Process) {
+        let member = self.member(process);
+        let Life::Frozen { closing, .. } = member.life else { return };
+        member.life = if closing { Life::Closing } else { Life::Running };
+        let backlog = std::mem::take(&mut member.backlog);
+        self.note(process, What::Thawed);
+        for what in backlog {
+            self.at(self.now, what);
+        }
+        let delay = self.random.micros(1, 300_000);
+        self.after(delay, Happening::Heartbeat(process));
+    }
+
+    /// The coordinator has not heard of a member for its session.
+    pub(super) fn expire(&mut self, process: Process, name: MemberId) {
+        let now = self.now;
+        let session = self.plan.session;
+        let silent = match self.member(process).life {
+            Life::Over => true,
+            Life::Frozen { since, .. } => now.since(since) >= session,
+            Life::Running | Life::Closing => false,
+        };
+        if silent {
+            let notices = self.group.remove(name, &mut self.random);
+            self.send(notices);
+        }
+    }
+
+    fn expel(&mut self, process: Process) {
+        let Some(name) = self.member(process).name else { return };
+        self.reached.note(Point::Expel);
+        let notices = self.group.remove(name, &mut self.random);
+        self.send(notices);
+        let delay = self.random.millis(5, 700);
+        self.after(delay, Happening::Heartbeat(process));
+    }
+
+    /// Ends a rebalance round whose time is up.
+    pub(super) fn limit_join(&mut self, round: u32) {
+        let (late, notices) = self.group.limit(round, &mut self.random);
+        if late > 0 {
+            self.reached.note(Point::JoinTooLate);
+            for index in 0..self.members.len() {
+                let process = Process(u32::try_from(index).unwrap_or(0));
+                let delay = self.random.millis(5, 700);
+                self.after(delay, Happening::Heartbeat(process));
+            }
+        }
+        self.send(notices);
+    }
+
+    /// Marks the end of a process and sees that its slot starts again.
+    pub(super) fn end_process(&mut self, process: Process) {
+        let member = self.member(process);
+        member.life = Life::Over;
+        member.backlog.clear();
+        member.jobs.clear();
+        member.held.clear();
+        let slot = member.slot;
+        let delay = self.random.millis(10, 2_500);
+        self.after(delay, Happening::Restart(slot));
+    }
+
+    /// Starts a new process in an empty slot.
+    pub(super) fn restart(&mut self, slot: usize) {
+        if let Some(process) = self.slots[slot]
+            && self.member(process).life != Life::Over
+        {
+            return;
+        }
+        if self.slots[slot].is_some() {
+            self.reached.note(Point::Restart);
+        }
+        let process = Process(u32::try_from(self.members.len()).unwrap_or(0));
+        self.slots[slot] = Some(process);
+        let mut settings = self.plan.settings.clone();
+        settings.seed = self.random.bits();
+        self.members.push(Member::new(slot, self.now, Processor::new(settings)));
+        self.note(process, What::Started);
+        self.enter(process);
+        let grace = Duration::from_millis(self.random.between(0, 50));
+        self.after(grace, Happening::Poll(process));
+    }
+
+    fn erase_hint(&mut self, place: usize) {
+        if let Some(commit) = self.broker.places[place].committed.as_mut()
+            && !commit.finished.is_empty()
+        {
+            commit.finished.clear();
+            self.reached.note(Point::HintErased);
+            self.note(Process(0), What::HintDamaged(place));
+        }
+    }
+
+    fn damage_hint(&mut self, place: usize) {
+        if self.broker.places[place].damage(&mut self.random) {
+            self.reached.note(Point::HintDamaged);
+            self.note(Process(0), What::HintDamaged(place));
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! Questions to the cluster, and changes of its topics.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use postroom_core::{Offset, Partition, Topic, TopicPartition};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic, OwnedResourceSpecifier,
+    ResourceSpecifier, TopicReplication,
+};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
+use tokio::task::spawn_blocking;
+
+use crate::kafka::config::{Connection, Role};
+use crate::kafka::dead_letter::DeadLetterRoute;
+use crate::kafka::errors;
+use crate::kafka::metadata::{self, Reading};
+use crate::kafka::topics::{ActualTopic, DesiredTopic, HEADER_ROOM, Plan, Step};
+use crate::ports::{CommittedPosition, EdgeError, LogRange};
+
+/// A client for questions and changes. Its calls must be made within a tokio runtime.
+pub struct Admin {
+    client: Arc<AdminClient<DefaultClientContext>>,
+    connection: Connection,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("brokers", &self.connection.brokers).finish_non_exhaustive()
+    }
+}
+
+/// Where a group stands in one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupPosition {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The group's commit, if there is one.
+    pub committed: Option<CommittedPosition>,
+    /// What the log holds.
+    pub log: LogRange,
+}
+
+impl GroupPosition {
+    /// Returns how many offsets lie between the commit (or the log's start) and the log's end, those that are
+    /// finished already left out.
+    pub fn lag(&self) -> i64 {
+        let next = self.committed.as_ref().map_or(self.log.start, |committed| committed.next);
+        let finished: i64 = self
+            .committed
+            .iter()
+            .flat_map(|committed| &committed.finished)
+            .map(|range| range.to.0.min(self.log.end.0).saturating_sub(range.from.0).max(0))
+            .sum();
+        self.log.end.0.saturating_sub(next.0.max(self.log.start.0)).saturating_sub(finished).max(0)
+    }
+}
+
+impl Admin {
+    /// Makes a client. Does not wait for the cluster.
+    ///
+    /// # Errors
+    /// Says what is wrong with the configuration.
+    pub fn connect(connection: &Connection) -> Result<Self, EdgeError> {
+        let client = connection.base(Role::Producer)?.create().map_err(|error| errors::of_request(&error))?;
+        Ok(Self { client: Arc::new(client), connection: connection.clone() })
+    }
+
+    /// Returns the cluster's topics without their settings, Kafka's own left out.
+    ///
+    /// # Errors
+    /// Says why no broker answered.
+    pub async fn topics(&self) -> Result<Vec<ActualTopic>, EdgeError> {
+        let client = Arc::clone(&self.client);
+        let metadata = blocking(move || client.inner().fetch_metadata(None, PATIENCE)).await;
+        let metadata = metadata.map_err(|error| self.unreachable(error))?;
+        let topics = metadata.topics().iter().filter(|topic| !topic.name().starts_with("__"));
+        Ok(topics
+            .map(|topic| ActualTopic {
+                name: topic.name().to_owned(),
+                partitions: i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),
+                replication: topic
+                    .partitions()
+                    .first()
+                    .map_or(0, |first| i32::try_from(first.replicas().len()).unwrap_or(i32::MAX)),
+                settings: BTreeMap::new(),
+            })
+            .collect())
+    }
+
+    /// Compares the cluster with what should be.
+    ///
+    /// # Errors
+    /// Says why the cluster did not answer; [`EdgeError::Configuration`] where it has no admin API.
+    pub async fn plan(&self, desired: &[DesiredTopic]) -> Result<Plan, EdgeError> {
+        let mut actual = self.topics().await?;
+        let names: Vec<&str> = desired.iter().map(|topic| topic.name.as_str()).collect();
+        let there: Vec<&str> =
+            actual.iter().map(|topic| topic.name.as_str()).filter(|name| names.contains(name)).collect();
+        let mut settings = self.settings(&there).await?;
+        for topic in &mut actual {
+            if let Some((known, _)) = settings.remove(&topic.name) {
+                topic.settings = known;
+            }
+        }
+        Ok(Plan::between(desired, &actual))
+    }
+
+    /// Carries a plan's steps out and waits until the cluster shows them. What is there already counts as
+    /// done, so it may be repeated.
+    ///
+    /// # Errors
+    /// Names the first step that failed and why.
+    pub async fn apply(&self, plan: &Plan) -> Result<(), EdgeError> {
+        for step in &plan.steps {
+            match step {
+                Step::Create(topic) => self.create(topic).await?,
+                Step::AddPartitions { topic, to, .. } => self.add_partitions(topic, *to).await?,
+                Step::Change { topic, settings } => self.change(topic, settings).await?,
+            }
+        }
+        self.wait_until_shown(plan).await
+    }
+
+    /// A broker answers before its own metadata shows what was done.
+    async fn wait_until_shown(&self, plan: &Plan) -> Result<(), EdgeError> {
+        let wanted: Vec<(&str, i32)> = plan
+            .steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Create(topic) => Some((topic.name.as_str(), topic.partitions)),
+                Step::AddPartitions { topic, to, .. } => Some((topic.as_str(), *to)),
+                Step::Change { .. } => None,
+            })
+            .collect();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let there = self.topics().await?;
+            let shown = |(name, partitions): &(&str, i32)| {
+                there.iter().any(|topic| topic.name == *name && topic.partitions >= *partitions)
+            };
+            let Some((missing, _)) = wanted.iter().find(|topic| !shown(topic)) else { return Ok(()) };
+            if Instant::now() >= deadline {
+                return Err(EdgeError::Client(format!(
+                    "the cluster took topic {missing}, but does not show it yet"
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Checks that the dead-letter topics of these sources take records as large as the sources do. Says
+    /// nothing where the cluster has no admin API, but takes 5 s to find out: not for the embedded broker.
+    ///
+    /// # Errors
+    /// Names the topic that is missing or too small, and both values.
+    pub async fn check_dead_letters(
+        &self,
+        route: &DeadLetterRoute,
+        sources: &[String],
+    ) -> Result<(), EdgeError> {
+        let pairs: Vec<(String, String)> = sources
+            .iter()
+            .filter(|source| **source != route.retry_topic())
+            .map(|source| (source.clone(), route.topic(source)))
+            .collect();
+        let names: Vec<&str> =
+            pairs.iter().flat_map(|(source, letters)| [source.as_str(), letters.as_str()]).collect();
+        let settings = match self.settings(&names).await {
+            Ok(settings) => settings,
+            Err(EdgeError::Configuration(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let limit = |topic: &str| settings.get(topic)?.0.get("max.message.bytes")?.parse::<u64>().ok();
+        for (source, letters) in &pairs {
+            if source == letters {
+                return Err(EdgeError::Configuration(format!("{source} would be its own dead-letter topic")));
+            }
+            if let (Some(source_limit), Some(letters_limit)) = (limit(source), limit(letters))
+                && letters_limit < source_limit.saturating_add(HEADER_ROOM / 2)
+            {
+                return Err(EdgeError::Configuration(format!(
+                    "topic {letters}: max.message.bytes = {letters_limit} is too small for dead letters of {source} \
+                     (max.message.bytes = {source_limit}): postroom topics apply raises it"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns where a group stands in all partitions of these topics; those that do not exist are left out.
+    ///
+    /// # Errors
+    /// Says why the cluster did not answer.
+    pub async fn group_positions(
+        &self,
+        group: &str,
+        topics: &[String],
+    ) -> Result<Vec<GroupPosition>, EdgeError> {
+        let mut config = self.connection.base(Role::Consumer)?;
+        config.set("group.id", group).set("enable.auto.commit", "false");
+        let topics = topics.to_vec();
+        let positions = blocking(move || {
+            let consumer: BaseConsumer = config.create()?;
+            positions(&consumer, &topics)
+        });
+        positions.await.map_err(|error| self.unreachable(error))
+    }
+
+    /// Returns the settings of topics, and which of them were set for the topic itself.
+    async fn settings(
+        &self,
+        topics: &[&str],
+    ) -> Result<BTreeMap<String, (BTreeMap<String, String>, Vec<String>)>, EdgeError> {
+        if topics.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+        let results = self.client.describe_configs(&resources, &options()).await;
+        let results = match results {
+            Ok(results) => results,
+            Err(error) => return Err(self.admin_error("describing topics", &error).await),
+        };
+        let mut settings = BTreeMap::new();
+        for result in results {
+            let resource = match result {
+                Ok(resource) => resource,
+                Err(Code::UnknownTopicOrPartition | Code::UnknownTopic) => continue,
+                Err(code) => return Err(self.admin_code("describing topics", code)),
+            };
+            if let OwnedResourceSpecifier::Topic(name) = resource.specifier {
+                let own = resource.entries.iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
+                let own = own.map(|entry| entry.name.clone()).collect();
+                let all = resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?)));
+                settings.insert(name, (all.collect(), own));
+            }
+        }
+        Ok(settings)
+    }
+
+    async fn create(&self, topic: &DesiredTopic) -> Result<(), EdgeError> {
+        let replication = TopicReplication::Fixed(topic.replication.unwrap_or(-1));
+        let mut new = NewTopic::new(&topic.name, topic.partitions, replication);
+        for (key, value) in &topic.settings {
+            new = new.set(key, value);
+        }
+        let what = format!("creating topic {}", topic.name);
+        let results = self.client.create_topics([&new], &options()).await;
+        match results {
+            Err(error) => Err(self.admin_error(&what, &error).await),
+            Ok(results) => match results.into_iter().next() {
+                None | Some(Ok(_) | Err((_, Code::TopicAlreadyExists))) => Ok(()),
+                Some(Err((_, code))) => Err(self.admin_code(&what, code)),
+            },
+        }
+    }
+
+    async fn add_partitions(&self, topic: &str, to: i32) -> Result<(), EdgeError> {
+        let new = NewPartitions::new(topic, usize::try_from(to).unwrap_or(0));
+        let what = format!("adding partitions to topic {topic}");
+        let results = self.client.create_partitions([&new], &options()).await;
+        match results {
+            Err(error) => Err(self.admin_error(&what, &error).await),
+            Ok(results) => match results.into_iter().next() {
+                None | Some(Ok(_)) => Ok(()),
+                Some(Err((_, code))) => Err(self.admin_code(&what, code)),
+            },
+        }
+    }
+
+    /// The client's only call replaces all settings of a topic: those that were set for it are sent along.
+    async fn change(
+        &self,
+        topic: &str,
+        changes: &[(String, Option<String>, String)],
+    ) -> Result<(), EdgeError> {
+        let mut settings = self.settings(&[topic]).await?;
+        let (all, own) = settings.remove(topic).unwrap_or_default();
+        let mut alter = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        for key in &own {
+            if let Some(value) = all.get(key) {
+                alter = alter.set(key, value);
+            }
+        }
+        for (key, _, value) in changes {
+            alter = alter.set(key, value);
+        }
+        let what = format!("changing topic {topic}");
+        let results = self.client.alter_configs([&alter], &options()).await;
+        match results {
+            Err(error) => Err(self.admin_error(&what, &error).await),
+            Ok(results) => match results.into_iter().next() {
+                None | Some(Ok(_)) => Ok(()),
+                Some(Err((_, code))) => Err(self.admin_code(&what, code)),
+            },
+        }
+    }
+
+    async fn admin_error(&self, what: &str, error: &KafkaError) -> EdgeError {
+        match error.rdkafka_error_code() {
+            // A broker without the API leaves the client waiting for one that has it.
+            Some(Code::OperationTimedOut) if self.topics().await.is_ok() => {
+                self.admin_code(what, Code::UnsupportedFeature)
+            }
+            Some(code) => self.admin_code(what, code),
+            None => EdgeError::Client(format!("{what}: {error}")),
+        }
+    }
+
+    fn admin_code(&self, what: &str, code: Code) -> EdgeError {
+        if errors::is_unsupported(code) {
+            return EdgeError::Configuration(format!(
+                "{what}: the cluster at {} answers, but not its admin API (the embedded broker has none)",
+                self.connection.brokers
+            ));
+        }
+        if errors::is_unreachable(&code) {
+            return EdgeError::Unreachable(format!("{}: {what}: {code}", self.connection.brokers));
+        }
+        match code {
+            Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => EdgeError::NotAuthorised(
+                format!("{what}: Create, Describe, DescribeConfigs and AlterConfigs are needed ({code})"),
+            ),
+            Code::InvalidReplicationFactor => EdgeError::Configuration(format!(
+                "{what}: the cluster has fewer brokers than the replicas that were asked for ({code})"
+            )),
+            Code::PolicyViolation | Code::InvalidConfig | Code::InvalidPartitions | Code::InvalidTopic => {
+                EdgeError::Configuration(format!("{what}: {code}"))
+            }
+            code => EdgeError::Client(format!("{what}: {code}")),
+        }
+    }
+
+    fn unreachable(&self, error: EdgeError) -> EdgeError {
+        match error {
+            EdgeError::Unreachable(reason) => {
+                EdgeError::Unreachable(format!("{}: {reason}", self.connection.brokers))
+            }
+            other => other,
+        }
+    }
+}
+
+fn positions(consumer: &BaseConsumer, topics: &[String]) -> Result<Vec<GroupPosition>, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for topic in topics {
+        let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
+        for found in metadata.topics().iter().filter(|found| found.name() == topic) {
+            for partition in found.partitions() {
+                list.add_partition(topic, partition.id());
+            }
+        }
+    }
+    if list.count() == 0 {
+        return Ok(Vec::new());
+    }
+    let committed = consumer.committed_offsets(list, PATIENCE)?;
+    let mut positions = Vec::new();
+    for element in committed.elements() {
+        let (topic, number) = (element.topic(), element.partition());
+        let (low, high) = consumer.fetch_watermarks(topic, number, PATIENCE)?;
+        let committed = match element.offset() {
+            ClientOffset::Offset(next) => {
+                let text =
+                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| element.metadata().to_owned()));
+                let hint = match text.map(|text| metadata::decode(Offset(next), &text)) {
+                    Ok(Reading::Ours(hint)) => hint,
+                    Ok(Reading::Empty | Reading::Foreign) | Err(_) => metadata::Hint::default(),
+                };
+                Some(CommittedPosition { next: Offset(next), finished: hint.finished, store: hint.store })
+            }
+            _ => None,
+        };
+        positions.push(GroupPosition {
+            partition: TopicPartition::new(Topic::new(topic), Partition(number)),
+            committed,
+            log: LogRange { start: Offset(low), end: Offset(high) },
+        });
+    }
+    Ok(positions)
+}
+
+async fn blocking<V: Send + 'static>(
+    question: impl FnOnce() -> Result<V, KafkaError> + Send + 'static,
+) -> Result<V, EdgeError> {
+    match spawn_blocking(question).await {
+        Ok(answer) => answer.map_err(|error| errors::of_request(&error)),
+        Err(error) => Err(EdgeError::Client(error.to_string())),
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(ADMIN_PATIENCE)).operation_timeout(Some(ADMIN_PATIENCE))
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const ADMIN_PATIENCE: Duration = Duration::from_secs(5);

@@ -1,0 +1,136 @@
+//! Reads topics once from their start to where their end is now, without a group.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use postroom_core::{Offset, Partition, Topic, TopicPartition};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
+
+use crate::event::{RawBatchBuilder, RawHeader, RawParts, RawRecord};
+use crate::kafka::config::{Connection, Role};
+use crate::kafka::errors::{self, Verdict};
+use crate::ports::EdgeError;
+
+/// Reads the topics and gives each record to `each`, those of one partition in order. Topics that are not
+/// there are left out. Blocks: call it on a thread that may.
+///
+/// # Errors
+/// Says why the cluster did not answer, or stopped answering for 30 s.
+pub fn scan(
+    connection: &Connection,
+    topics: &[String],
+    mut each: impl FnMut(&RawRecord),
+) -> Result<(), EdgeError> {
+    let mut config = connection.base(Role::Consumer)?;
+    // Assigning needs a group's name; nothing is ever committed under it.
+    config
+        .set("group.id", "postroom-scan")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", "50")
+        .set("queued.max.messages.kbytes", "8192");
+    let consumer: BaseConsumer = config.create().map_err(|error| errors::of_request(&error))?;
+    for topic in topics {
+        scan_topic(&consumer, topic, &mut each)?;
+    }
+    Ok(())
+}
+
+fn scan_topic(
+    consumer: &BaseConsumer,
+    topic: &str,
+    each: &mut impl FnMut(&RawRecord),
+) -> Result<(), EdgeError> {
+    let mut open = ends(consumer, topic).map_err(|error| errors::of_request(&error))?;
+    let mut list = TopicPartitionList::new();
+    for number in open.keys() {
+        list.add_partition_offset(topic, *number, ClientOffset::Beginning)
+            .map_err(|error| errors::of_request(&error))?;
+    }
+    consumer.assign(&list).map_err(|error| errors::of_request(&error))?;
+    drop(list);
+    let topic_name = Topic::new(topic);
+    let mut heard = Instant::now();
+    while !open.is_empty() {
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => {
+                heard = Instant::now();
+                let Some(end) = open.get(&message.partition()).copied() else { continue };
+                if message.topic() != topic {
+                    continue;
+                }
+                if message.offset() < end {
+                    each(&copy(&topic_name, &message));
+                }
+                if message.offset().saturating_add(1) >= end {
+                    open.remove(&message.partition());
+                }
+            }
+            // The end may lie behind markers of transactions, which are no records.
+            Some(Err(KafkaError::PartitionEOF(number))) => {
+                heard = Instant::now();
+                open.remove(&number);
+            }
+            Some(Err(error)) => {
+                if let Verdict::Stop(error) = errors::of_poll(&error) {
+                    return Err(error);
+                }
+            }
+            None => {}
+        }
+        if heard.elapsed() > SILENCE {
+            return Err(EdgeError::Unreachable(format!("topic {topic}: the cluster stopped answering")));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the ends of the partitions that hold something.
+fn ends(consumer: &BaseConsumer, topic: &str) -> Result<BTreeMap<i32, i64>, KafkaError> {
+    let mut ends = BTreeMap::new();
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
+    for found in metadata.topics().iter().filter(|found| found.name() == topic) {
+        for partition in found.partitions() {
+            let (low, high) = consumer.fetch_watermarks(topic, partition.id(), PATIENCE)?;
+            if low < high {
+                ends.insert(partition.id(), high);
+            }
+        }
+    }
+    Ok(ends)
+}
+
+fn copy(topic: &Topic, message: &BorrowedMessage<'_>) -> RawRecord {
+    let partition = TopicPartition::new(topic.clone(), Partition(message.partition()));
+    let mut batch = RawBatchBuilder::new(partition);
+    let parts = RawParts {
+        offset: Offset(message.offset()),
+        timestamp: message.timestamp().to_millis(),
+        key: message.key(),
+        value: message.payload(),
+    };
+    batch.push(parts, readable_headers(message));
+    batch.finish().remove(0)
+}
+
+/// Reads headers; one whose name is not UTF-8 comes without name and value (the library panics on it).
+fn readable_headers<'a>(message: &'a BorrowedMessage<'_>) -> impl Iterator<Item = RawHeader<'a>> {
+    let headers = message.headers();
+    let count = headers.map_or(0, Headers::count);
+    (0..count).filter_map(move |index| {
+        let header = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| headers?.try_get(index)));
+        match header {
+            Ok(header) => header.map(|header| RawHeader { name: header.key, value: header.value }),
+            Err(_) => Some(RawHeader { name: "", value: None }),
+        }
+    })
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(30);

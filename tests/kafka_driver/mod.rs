@@ -1,0 +1,204 @@
+//! A small driver for tests of the Kafka edge: it finishes every record at once and keeps a history.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use postroom::event::RawRecord;
+use postroom::kafka::{ConsumerConfig, DeadLetterRoute, KafkaEdge, Producer, Publication};
+use postroom::ports::{CommittedPosition, Edge, EdgeError, EdgeEvent};
+use postroom_core::{
+    FetchEpoch, Generation, Input, Moment, Offset, OffsetRange, Partition, Topic, TopicPartition,
+};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// One member with everything that its edge has told.
+pub(crate) struct Member {
+    pub(crate) edge: KafkaEdge,
+    events: UnboundedReceiver<EdgeEvent>,
+    clock: Instant,
+    /// Assignments that hold.
+    pub(crate) owned: BTreeMap<TopicPartition, Generation>,
+    /// What Kafka's commit said at each assignment.
+    pub(crate) positions: Vec<(TopicPartition, Option<CommittedPosition>)>,
+    /// Records of assignments that held, in the order of their arrival.
+    pub(crate) records: Vec<(Generation, FetchEpoch, RawRecord)>,
+    /// What came, in words.
+    pub(crate) history: Vec<Told>,
+    /// What to do when partitions are revoked.
+    pub(crate) on_revoke: OnRevoke,
+    /// How it ended.
+    pub(crate) stopped: Option<Result<(), EdgeError>>,
+    next: BTreeMap<TopicPartition, Offset>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Assigned(TopicPartition),
+    Revoked(usize),
+    Lost(usize),
+    Committed(Generation, Offset),
+    CommitFailed(Generation),
+    DeadLettered(Offset),
+    DeadLetterFailed(Offset),
+    Verified(Generation),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnRevoke {
+    /// Commits what was received, then releases.
+    CommitAndRelease,
+    /// Never answers.
+    Hang,
+}
+
+impl Member {
+    pub(crate) fn start(config: ConsumerConfig, producer: &Producer) -> Self {
+        let clock = Instant::now();
+        let route = DeadLetterRoute::new(config.group.clone(), "test");
+        let (edge, events) = KafkaEdge::start(config, route, producer.clone(), clock).unwrap();
+        Self {
+            edge,
+            events,
+            clock,
+            owned: BTreeMap::new(),
+            positions: Vec::new(),
+            records: Vec::new(),
+            history: Vec::new(),
+            on_revoke: OnRevoke::CommitAndRelease,
+            stopped: None,
+            next: BTreeMap::new(),
+        }
+    }
+
+    /// Takes events until `enough` says so.
+    pub(crate) async fn until(&mut self, what: &str, enough: impl Fn(&Self) -> bool) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        while !enough(self) {
+            let event = tokio::time::timeout_at(deadline, self.events.recv()).await;
+            let Ok(event) = event else { panic!("waited in vain: {what}; {:?}", self.history) };
+            let Some(event) = event else { panic!("the edge is gone: {what}; {:?}", self.stopped) };
+            self.take(event);
+        }
+    }
+
+    /// Takes what has come by now, for a while at most.
+    pub(crate) async fn serve(&mut self, span: Duration) {
+        let deadline = tokio::time::Instant::now() + span;
+        while let Ok(Some(event)) = tokio::time::timeout_at(deadline, self.events.recv()).await {
+            self.take(event);
+        }
+    }
+
+    /// Closes it and waits for its end.
+    pub(crate) async fn close(mut self, patience: Duration) -> Result<(), EdgeError> {
+        self.commit_all();
+        self.edge.close(self.moment(patience));
+        self.until("the close", |member| member.stopped.is_some()).await;
+        self.stopped.unwrap()
+    }
+
+    pub(crate) fn moment(&self, later: Duration) -> Moment {
+        Moment::after_start(self.clock.elapsed() + later)
+    }
+
+    /// Commits everything that was received.
+    pub(crate) fn commit_all(&self) {
+        for (partition, generation) in &self.owned {
+            if let Some(next) = self.next.get(partition) {
+                self.edge.commit(partition, *generation, *next, &[]);
+            }
+        }
+    }
+
+    /// Returns the offsets received of a partition, over all assignments.
+    pub(crate) fn offsets(&self, partition: &TopicPartition) -> Vec<i64> {
+        let of_partition = self.records.iter().filter(|(_, _, record)| record.partition() == partition);
+        of_partition.map(|(_, _, record)| record.offset().0).collect()
+    }
+
+    pub(crate) fn told(&self, told: &Told) -> bool {
+        self.history.contains(told)
+    }
+
+    fn take(&mut self, event: EdgeEvent) {
+        match event {
+            EdgeEvent::Assigned { partition, generation, committed } => {
+                self.owned.insert(partition.clone(), generation);
+                self.next.remove(&partition);
+                self.history.push(Told::Assigned(partition.clone()));
+                self.positions.push((partition, committed));
+            }
+            EdgeEvent::Input(input) => self.input(input),
+            EdgeEvent::Stopped(result) => self.stopped = Some(result),
+        }
+    }
+
+    fn input(&mut self, input: Input<RawRecord>) {
+        match input {
+            Input::Records { generation, epoch, records } => {
+                self.edge.taken(records.len());
+                for record in records {
+                    let partition = record.payload.partition().clone();
+                    if self.owned.get(&partition) == Some(&generation) {
+                        self.next.insert(partition, record.offset.next());
+                        self.records.push((generation, epoch, record.payload));
+                    }
+                }
+            }
+            Input::Revoked { generations, .. } => {
+                self.history.push(Told::Revoked(generations.len()));
+                if self.on_revoke == OnRevoke::CommitAndRelease {
+                    for (partition, generation) in &self.owned {
+                        if generations.contains(generation) {
+                            if let Some(next) = self.next.get(partition) {
+                                self.edge.commit(partition, *generation, *next, &[]);
+                            }
+                            self.edge.released(*generation);
+                        }
+                    }
+                }
+                self.owned.retain(|_, generation| !generations.contains(generation));
+            }
+            Input::Lost { generations } => {
+                self.history.push(Told::Lost(generations.len()));
+                self.owned.retain(|_, generation| !generations.contains(generation));
+            }
+            Input::Committed { generation, next } => self.history.push(Told::Committed(generation, next)),
+            Input::CommitFailed { generation } => self.history.push(Told::CommitFailed(generation)),
+            Input::DeadLettered { ticket } => self.history.push(Told::DeadLettered(ticket.offset)),
+            Input::DeadLetterFailed { ticket } => self.history.push(Told::DeadLetterFailed(ticket.offset)),
+            Input::Verified { generation } => self.history.push(Told::Verified(generation)),
+            other => panic!("an edge does not tell {other:?}"),
+        }
+    }
+}
+
+pub(crate) fn partition(topic: &str, number: i32) -> TopicPartition {
+    TopicPartition::new(Topic::new(topic), Partition(number))
+}
+
+pub(crate) fn range(from: i64, to: i64) -> OffsetRange {
+    OffsetRange { from: Offset(from), to: Offset(to) }
+}
+
+/// Writes `count` records, `n` to partition `n` modulo `partitions`, each naming its number.
+pub(crate) async fn fill(producer: &Producer, topic: &str, partitions: i32, count: i32) {
+    let mut deliveries = Vec::new();
+    for number in 0..count {
+        let value = number.to_string();
+        let record = Publication {
+            topic,
+            partition: Some(Partition(number % partitions)),
+            key: Some(value.as_bytes()),
+            value: Some(value.as_bytes()),
+            headers: &[],
+            timestamp: None,
+        };
+        deliveries.push(producer.enqueue(record).await.unwrap());
+    }
+    for delivery in deliveries {
+        delivery.await.unwrap();
+    }
+}
