@@ -29,6 +29,10 @@ def config(kafka, folder):
     return f"""
 [kafka]
 brokers = "{kafka}"
+session_timeout = "6s"
+
+[shutdown]
+deadline = "5s"
 
 [store]
 url = "sqlite:{folder}/postroom.db"
