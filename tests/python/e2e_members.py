@@ -139,6 +139,7 @@ def freeze_between_transactions(member, store):
     """SIGSTOP at a moment when the member holds no lock of the store: nobody could break it."""
     for _ in range(100):
         member.signal(signal.SIGSTOP)
+        wait_until("all its threads stand still", member.stands_still, 5)
         db = sqlite3.connect(store, timeout=1.0, isolation_level=None)
         try:
             db.execute("BEGIN IMMEDIATE")
