@@ -29,6 +29,10 @@ def config(kafka, folder):
     return f"""
 [kafka]
 brokers = "{kafka}"
+session_timeout = "6s"
+
+[shutdown]
+deadline = "5s"
 
 [store]
 url = "sqlite:{folder}/postroom.db"
@@ -98,7 +102,7 @@ def publish_all(blog):
         poison.append(blog.poison({"undecodable"}, whole[:length]))
     poison.append(blog.poison({"undecodable"}, whole + b"\x00"))
     poison.append(blog.poison({"undecodable"}, whole + b"rest" * 100, key=None))
-    poison.append(blog.poison({"undecodable"}, b"\x00" * 100_000, key=b""))
+    poison.append(blog.poison({"unknown_schema"}, b"\x00" * 100_000, key=b""))
     comment(3, "post-1", "ben")
     comment(4, "post-2", "cyd")
     comment(5, "post-2", "ada", form="guid")
