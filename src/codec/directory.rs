@@ -150,7 +150,7 @@ pub(crate) fn add_ours(codec: &Codec) {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    #![expect(clippy::unwrap_used, reason = "tests")]
 
     use std::collections::HashMap;
 
