@@ -39,7 +39,11 @@ struct Demo(Child);
 impl Demo {
     fn start(home: &Path, arguments: &[&str]) -> (Self, String) {
         let mut command = postroom(home);
-        command.args(["demo", "--port", "0"]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(["demo", "--port", "0", "--deadline", "60"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut demo = Self(command.spawn().unwrap());
         let mut said = String::new();
         let messages = BufReader::new(demo.0.stderr.take().unwrap());
@@ -341,6 +345,31 @@ fn other_commands_find_a_running_demo_and_sigterm_drains_it() {
     let emitted = postroom(home.path()).args(words).output().unwrap();
     assert_eq!(code(&emitted), 0, "{}", err(&emitted));
     assert!(out(&emitted).starts_with("blog.comments/"), "{}", out(&emitted));
+
+    let listed = postroom(home.path()).args(["dlq", "ls", "-o", "json"]).output().unwrap();
+    assert_eq!(code(&listed), 0, "{}", err(&listed));
+    let listed: Value = serde_json::from_str(&out(&listed)).unwrap();
+    let letters = listed["letters"].as_array().unwrap();
+    assert_eq!(letters.len(), 10);
+    let id = letters[0]["id"].as_str().unwrap();
+    let shown = postroom(home.path()).args(["dlq", "show", id]).output().unwrap();
+    assert!(out(&shown).contains(id), "{}", err(&shown));
+    let aimless = postroom(home.path()).args(["dlq", "replay"]).output().unwrap();
+    assert_eq!(code(&aimless), 64, "{}", err(&aimless));
+    let absent = postroom(home.path()).args(["dlq", "show", "g/t/0/1"]).output().unwrap();
+    assert_eq!(code(&absent), 66, "{}", err(&absent));
+
+    let tailed =
+        postroom(home.path()).args(["tail", "blog.users", "-n", "3", "-o", "json"]).output().unwrap();
+    let lines: Vec<Value> = out(&tailed).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3, "{}", err(&tailed));
+    let masked = lines
+        .iter()
+        .filter_map(|line| line["event"]["email"].as_str())
+        .all(|address| address.contains("***@"));
+    assert!(masked, "{lines:?}");
+    let nowhere = postroom(home.path()).args(["tail", "blog.nowhere", "-n", "1"]).output().unwrap();
+    assert_eq!(code(&nowhere), 66, "{}", err(&nowhere));
 
     demo.signal("TERM");
     assert_eq!(demo.wait(Duration::from_secs(30)), 0);

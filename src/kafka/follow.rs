@@ -12,7 +12,7 @@ use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 use crate::event::RawRecord;
 use crate::kafka::config::Connection;
 use crate::kafka::errors::{self, Verdict};
-use crate::kafka::scan::{copy, reader};
+use crate::kafka::scan::{Reading, copy, reader};
 use crate::ports::EdgeError;
 
 /// Where to begin, in every partition.
@@ -71,7 +71,11 @@ pub fn follow(
 }
 
 /// Assigns all partitions and returns the ends of those that hold something.
-fn assign(consumer: &BaseConsumer, topic: &str, from: ReadFrom) -> Result<BTreeMap<i32, i64>, EdgeError> {
+fn assign(
+    consumer: &BaseConsumer<Reading>,
+    topic: &str,
+    from: ReadFrom,
+) -> Result<BTreeMap<i32, i64>, EdgeError> {
     let of_request = |error: KafkaError| errors::of_request(&error);
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).map_err(of_request)?;
     let found =
