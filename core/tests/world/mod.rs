@@ -576,7 +576,7 @@ impl World {
                 held.late = true;
                 Ok(())
             }
-            Output::Resume { partition } => {
+            Output::Resume { partition, .. } => {
                 let held = self.current(&partition)?;
                 rule(held.paused, "resumed twice")?;
                 held.paused = false;

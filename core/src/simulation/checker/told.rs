@@ -44,7 +44,8 @@ impl Checker {
             Input::DeadLettered { ticket } => {
                 if let Some(tenure) = self.tenures.get_mut(&ticket.generation)
                     && let Some(index) = self.places[tenure.place].index_of(ticket.offset)
-                    && tenure.condemned.contains(&index)
+                    // After a second claim, an answer may belong to an earlier request for the same record.
+                    && (tenure.condemned.contains(&index) || tenure.claims > 1)
                 {
                     tenure.condemned.retain(|condemned| *condemned != index);
                     tenure.finish(index);
