@@ -7,6 +7,7 @@ pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod effects;
+pub mod dead_letters;
 pub mod event;
 pub mod handler;
 pub mod kafka;

@@ -1,6 +1,6 @@
 //! The Kafka edge on the embedded broker.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "tests")]
 
 mod kafka_driver;
 
@@ -104,7 +104,7 @@ async fn a_revoked_partition_is_handed_over_after_its_commit() {
         fill(&world.producer, "posts", 4, 400).await;
         let config = |_: ()| match protocol {
             Protocol::Kip848 => world.config("posts"),
-            classic => world.classic("posts", classic),
+            classic @ (Protocol::Cooperative | Protocol::Eager) => world.classic("posts", classic),
         };
         let mut first = Member::start(config(()), &world.producer);
         first.until("all records", |member| member.records.len() == 400).await;
@@ -425,7 +425,7 @@ async fn a_close_without_a_broker_ends_by_its_deadline() {
         fill(&world.producer, "posts", 1, 10).await;
         let config = match protocol {
             Protocol::Kip848 => world.config("posts"),
-            classic => world.classic("posts", classic),
+            classic @ (Protocol::Cooperative | Protocol::Eager) => world.classic("posts", classic),
         };
         let mut member = Member::start(config, &world.producer);
         member.until("records", |member| member.records.len() == 10).await;

@@ -32,7 +32,7 @@ pub(crate) struct Partition<T> {
     pub(crate) commits: Commits,
     /// Dead letters that are not acknowledged.
     pub(crate) dead: BTreeMap<Offset, Dead>,
-    /// How many of them were refused and wait to be sent again.
+    /// How many of them were refused at least once: the partition is paused over them.
     pub(crate) refused: usize,
     /// Attempts begun by earlier owners, of records that have not arrived.
     pub(crate) attempts: BTreeMap<Offset, Attempt>,

@@ -342,7 +342,8 @@ fn capitalised(name: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-const BLOG: &str = "harbour-notes";
+/// The name of the blog.
+pub(crate) const BLOG: &str = "harbour-notes";
 
 #[cfg(test)]
 mod tests {

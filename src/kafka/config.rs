@@ -306,6 +306,8 @@ const CONSUMER_ONLY: [&str; 8] = [
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     fn config() -> ConsumerConfig {

@@ -4,11 +4,12 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::edge::Command;
+use super::happening::Happening;
 use super::history::{Letter, Process, What};
-use super::nemesis::Window;
 use super::reached::Point;
+use super::window::Window;
 use super::worker::Step;
-use super::world::{Happening, World};
+use super::world::World;
 use crate::failure::Reason;
 use crate::input::Input;
 use crate::output::{CircuitState, DeadLetter, HaltCause, Output, Run};

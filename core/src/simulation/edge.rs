@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::group::Membership;
+use super::happening::Happening;
 use super::history::{Process, RowPolicy, Sender, What};
 use super::member::{Fetching, Held};
 use super::plan::Acceptance;
 use super::reached::Point;
 use super::store::Row;
-use super::world::{Happening, World};
+use super::world::World;
 use crate::input::{Input, Record};
 use crate::record::{Attempt, FetchEpoch, Generation, KeyHash, Offset, OffsetRange};
 use crate::settings::Claims;
