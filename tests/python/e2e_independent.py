@@ -173,10 +173,7 @@ def main():
             wait_until("the member is ready", member.ready, 40)
             poison = publish_all(Blog(Sent(cluster.producer())))
             for group in GROUPS:
-                try:
-                    wait_until(f"{group} has caught up", lambda: cluster.caught_up(group, TOPICS[:3]), 60)
-                except TimeoutError as error:
-                    raise TimeoutError(f"{error}: behind {cluster.behind(group, TOPICS[:3])}\n{member.get('/api/status')}") from error
+                cluster.wait_for(group, TOPICS[:3], 60)
 
             status = member.status()
             checks.that("the status is JSON with the groups", all(group in json.dumps(status) for group in GROUPS))
