@@ -1,2 +1,7 @@
-//! main
-fn main() {}
+//! The `postroom` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    postroom::cli::main()
+}

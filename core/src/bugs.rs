@@ -1,6 +1,7 @@
 //! Deliberate bugs: each is a mistake that a consumer somewhere has made. The simulation must catch every one.
 
-/// A mistake to put into the core.
+/// A mistake to put into the core. Without the feature `simulation` nothing can switch one on.
+#[cfg_attr(not(feature = "simulation"), expect(unreachable_pub, reason = "public with the feature only"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Bug {
     /// Completions that name an old generation or an abandoned run count.
@@ -19,7 +20,7 @@ pub enum Bug {
     DispatchWhileClaiming,
     /// Drops records that arrive after a pause was asked for.
     DropOnPause,
-    /// A lane is not looked at again after its run failed.
+    /// A lane is not looked at again after its record waited for a retry.
     ForgetLane,
     /// The finished set of the commit metadata is taken for the watermark.
     FinishedHintAsWatermark,
@@ -39,6 +40,7 @@ pub enum Bug {
     TwoRunsOfALane,
 }
 
+#[cfg(feature = "simulation")]
 impl Bug {
     /// All deliberate bugs.
     pub const ALL: [Self; 17] = [

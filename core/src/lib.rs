@@ -17,17 +17,35 @@
 //! // sleep until processor.next_deadline(), or until something happens
 //! ```
 
-#[cfg(feature = "simulation")]
 mod bugs;
+mod circuit;
+mod claim;
+mod commit;
+mod complete;
+mod dead_letter;
 mod failure;
+mod flood;
 mod input;
+#[cfg(any(test, debug_assertions, feature = "simulation"))]
+mod invariants;
+mod lane;
+mod lanes;
+mod offsets;
 mod output;
+mod partition;
+mod pressure;
 mod processor;
 mod record;
+mod records;
+mod release;
+mod retry;
 mod settings;
+mod shared;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod snapshot;
+mod start;
+mod timers;
 
 #[cfg(feature = "simulation")]
 pub use bugs::Bug;
@@ -41,3 +59,4 @@ pub use record::{
 };
 pub use settings::{Claims, Flood, Ordering, Pressure, Retry, Settings};
 pub use snapshot::{PartitionPhase, PartitionSnapshot, Snapshot};
+pub use start::{Adopt, Known, NewGroup, OnGap, Start, StartPolicy, StartRefusal, start};

@@ -3,6 +3,8 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+use crate::bugs::Bug;
+
 /// What a processor needs to know about its group.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -26,7 +28,31 @@ pub struct Settings {
     pub seed: u64,
     /// Deliberate bugs, to prove that the checks catch them.
     #[cfg(feature = "simulation")]
-    pub bug: Option<crate::bugs::Bug>,
+    pub bug: Option<Bug>,
+}
+
+impl Settings {
+    /// Says whether a deliberate bug is switched on; a constant `false` in the product.
+    #[cfg(feature = "simulation")]
+    #[inline]
+    pub(crate) fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    /// Says whether a deliberate bug is switched on; a constant `false` in the product.
+    #[cfg(not(feature = "simulation"))]
+    #[inline]
+    pub(crate) const fn has(&self, _: Bug) -> bool {
+        false
+    }
+
+    /// Returns how many records a run may hold under this ordering.
+    pub(crate) fn run_size(&self) -> usize {
+        match self.ordering {
+            Ordering::Partition => self.batch.get(),
+            Ordering::Key | Ordering::Unordered => 1,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -106,13 +132,13 @@ impl Default for Pressure {
     }
 }
 
-/// When dead letters stop the group: at least `minimum` of them, and more than `ratio` of what finished
-/// within a tumbling window.
+/// When dead letters stop the group: a dead letter that would be beyond `minimum` and beyond `percent` of what
+/// finished within a tumbling window is not sent, and the group halts.
 #[derive(Clone, Debug)]
 pub struct Flood {
     /// Dead letters that are always allowed in a window. Default 100.
     pub minimum: u32,
-    /// Share of the window's finished records, in percent. Default 50.
+    /// Share of the window's finished records (dead letters among them), in percent. Default 50.
     pub percent: u32,
     /// The window. Default 60 s.
     pub window: Duration,

@@ -1,8 +1,12 @@
 //! What a status page reads: a plain value.
 
 use crate::failure::Dependency;
+use crate::lane::State;
 use crate::output::{CircuitState, PauseCause};
+use crate::partition::{Partition, Phase};
+use crate::processor::Processor;
 use crate::record::{Attempt, Generation, Moment, Offset, TopicPartition};
+use crate::records::Stage;
 
 /// The state of a processor at one moment.
 #[derive(Clone, Debug)]
@@ -53,4 +57,50 @@ pub enum PartitionPhase {
     Fenced,
     /// Given back: waiting for what is in flight.
     Draining,
+}
+
+impl<T: Clone> Processor<T> {
+    /// Returns the state as a plain value: O(unfinished records).
+    pub fn snapshot(&self) -> Snapshot<T> {
+        let held = self.current.values().filter_map(|generation| self.partitions.get(generation));
+        let partitions: Vec<_> = held.map(Partition::snapshot).collect();
+        Snapshot {
+            runs_in_flight: self.shared.runs.len(),
+            unfinished: partitions.iter().map(|partition| partition.unfinished).sum(),
+            unfinished_bytes: self.shared.bytes,
+            circuits: self.shared.circuits.states(),
+            partitions,
+        }
+    }
+}
+
+impl<T: Clone> Partition<T> {
+    fn snapshot(&self) -> PartitionSnapshot<T> {
+        let oldest = self.records.iter().map(|(_, held)| held).min_by_key(|held| held.offset);
+        let waits = |stage: Stage| matches!(stage, Stage::Waiting { .. } | Stage::Dead);
+        let waiting = self.records.iter().filter(|(_, held)| waits(held.stage)).count();
+        let behind = self.lanes.iter().filter(|(_, lane)| lane.state == State::Waiting);
+        PartitionSnapshot {
+            partition: self.name.clone(),
+            generation: self.generation,
+            phase: match self.phase {
+                Phase::Claiming { .. } => PartitionPhase::Claiming,
+                Phase::Active => PartitionPhase::Active,
+                Phase::Fenced { .. } => PartitionPhase::Fenced,
+                Phase::Draining { .. } => PartitionPhase::Draining,
+            },
+            watermark: self.offsets.watermark(),
+            committed: self.commits.committed(),
+            unfinished: self.records.len(),
+            waiting: waiting + behind.map(|(_, lane)| lane.queue.len()).sum::<usize>(),
+            head: oldest.map(|held| {
+                let until = match held.stage {
+                    Stage::Waiting { until } => Some(until),
+                    Stage::Queued | Stage::InFlight | Stage::Dead => None,
+                };
+                (held.offset, held.payload.clone(), held.attempt(), until)
+            }),
+            paused: self.paused,
+        }
+    }
 }

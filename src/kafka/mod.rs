@@ -17,7 +17,9 @@ mod edge;
 mod embedded;
 mod errors;
 mod fetched;
+mod follow;
 mod metadata;
+mod outgoing;
 mod positions;
 mod producer;
 mod properties;
@@ -33,5 +35,14 @@ pub use dead_letter::{DEFAULT_TEMPLATE, DeadLetterRoute, PREFIX, REPLAY_OF, REPL
 pub use edge::KafkaEdge;
 pub use embedded::Embedded;
 pub use producer::{Delivery, Producer, ProducerConfig, Publication, PublishError, Published};
+pub use follow::{ReadFrom, follow};
+pub use scan::{read_at, scan};
+pub use topics::{ActualTopic, Conflict, DesiredTopic, Plan, Step, TopicDefaults, TopicRole, desired_topics};
+
+/// Returns the version of librdkafka.
+pub fn client_version() -> String {
+    rdkafka::util::get_rdkafka_version().1
+}
+pub use scan::scan;
 pub use scan::{read_at, scan};
 pub use topics::{ActualTopic, Conflict, DesiredTopic, Plan, Step, TopicDefaults, TopicRole, desired_topics};

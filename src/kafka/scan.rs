@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use postroom_core::{Offset, Partition, Topic, TopicPartition};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 
@@ -33,7 +34,20 @@ pub fn scan(
     Ok(())
 }
 
-fn reader(connection: &Connection) -> Result<BaseConsumer, EdgeError> {
+/// The context of a reader. The end of a partition, which the client reports as an error, is what it waits for.
+pub(crate) struct Reading;
+
+impl ClientContext for Reading {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(%error, reason, "kafka reader error");
+        }
+    }
+}
+
+impl ConsumerContext for Reading {}
+
+pub(crate) fn reader(connection: &Connection) -> Result<BaseConsumer<Reading>, EdgeError> {
     let mut config = connection.base(Role::Consumer)?;
     // Assigning needs a group's name; nothing is ever committed under it.
     config
@@ -45,7 +59,7 @@ fn reader(connection: &Connection) -> Result<BaseConsumer, EdgeError> {
         .set("enable.partition.eof", "true")
         .set("fetch.wait.max.ms", "50")
         .set("queued.max.messages.kbytes", "8192");
-    config.create().map_err(|error| errors::of_request(&error))
+    config.create_with_context(Reading).map_err(|error| errors::of_request(&error))
 }
 
 /// Reads the record at an offset; `None` where there is none. Blocks.
@@ -87,7 +101,7 @@ pub fn read_at(
 }
 
 fn scan_topic(
-    consumer: &BaseConsumer,
+    consumer: &BaseConsumer<Reading>,
     topic: &str,
     each: &mut impl FnMut(&RawRecord) -> bool,
 ) -> Result<bool, EdgeError> {
@@ -136,7 +150,7 @@ fn scan_topic(
 }
 
 /// Returns the ends of the partitions that hold something.
-fn ends(consumer: &BaseConsumer, topic: &str) -> Result<BTreeMap<i32, i64>, KafkaError> {
+fn ends(consumer: &BaseConsumer<Reading>, topic: &str) -> Result<BTreeMap<i32, i64>, KafkaError> {
     let mut ends = BTreeMap::new();
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
     for found in metadata.topics().iter().filter(|found| found.name() == topic) {
@@ -150,7 +164,7 @@ fn ends(consumer: &BaseConsumer, topic: &str) -> Result<BTreeMap<i32, i64>, Kafk
     Ok(ends)
 }
 
-fn copy(topic: &Topic, message: &BorrowedMessage<'_>) -> RawRecord {
+pub(crate) fn copy(topic: &Topic, message: &BorrowedMessage<'_>) -> RawRecord {
     let partition = TopicPartition::new(topic.clone(), Partition(message.partition()));
     let mut batch = RawBatchBuilder::new(partition);
     let parts = RawParts {

@@ -6,6 +6,8 @@ use std::pin::Pin;
 
 use postroom_core::{Attempt, Offset, TopicPartition};
 
+use crate::ports::Change;
+
 /// The identity of one store: made with it, kept in it, carried in the metadata of commits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StoreId(pub String);
@@ -59,33 +61,6 @@ pub struct Unit {
     pub changes: Vec<Change>,
 }
 
-/// One change to a table. Effects make them, the store's engine carries them out.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Change {
-    /// A user's own statement, with parameters `?1`, `?2`, …
-    Statement {
-        /// The statement.
-        sql: String,
-        /// Its parameters.
-        params: Vec<Param>,
-    },
-}
-
-/// A parameter of a statement.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Param {
-    /// SQL's null.
-    Null,
-    /// An integer.
-    Integer(i64),
-    /// A floating-point number.
-    Real(f64),
-    /// Text.
-    Text(String),
-    /// Bytes.
-    Blob(Vec<u8>),
-}
-
 /// What became of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
@@ -93,7 +68,8 @@ pub enum Applied {
     Committed,
     /// The id was applied before: nothing changed.
     Duplicate,
-    /// The row holds a foreign epoch: nothing changed, and nothing of this claim ever will.
+    /// The row holds a foreign epoch, or a position that is neither the claim's nor beyond the unit's: nothing
+    /// changed, and nothing of this claim ever will. Claim again.
     Fenced,
 }
 
@@ -109,7 +85,9 @@ pub trait Store: Send + Sync + 'static {
     fn claim<'a>(&'a self, group: &'a str, partition: &'a TopicPartition) -> StoreFuture<'a, Claim>;
 
     /// Applies a unit in one transaction under the claim, and moves the claim's copy of the position. A lost
-    /// reply to our own commit is recognised: row at our epoch and at or beyond `next` means committed.
+    /// reply to our own commit is recognised: row at our epoch and at or beyond `next` means committed. Units
+    /// are applied in the order in which they are asked for. A unit without changes moves the position alone:
+    /// past records that are skipped, and to adopt a position from elsewhere.
     fn apply<'a>(&'a self, claim: &'a mut Claim, unit: Unit) -> StoreFuture<'a, Applied>;
 
     /// Keeps the number of an attempt that is about to begin. Rows below the position are removed in time.
@@ -120,6 +98,31 @@ pub trait Store: Send + Sync + 'static {
         offset: Offset,
         attempt: Attempt,
     ) -> StoreFuture<'a, ()>;
+}
+
+/// Announcements that wait to be written, one row a recipient, in chunks.
+pub trait FanOut: Send + Sync + 'static {
+    /// Looks at up to `limit` recipients and writes the notifications they are due, in one transaction. Any
+    /// number of callers may call it at once: nobody is notified twice, and a crash repeats nothing.
+    fn expand_fan_out(&self, limit: u32) -> StoreFuture<'_, Expansion>;
+}
+
+/// What one step of an expansion did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expansion {
+    /// Notifications written.
+    pub written: u64,
+    /// Whether more is waiting: call again.
+    pub rest: Rest,
+}
+
+/// Whether work is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// There may be more.
+    More,
+    /// Nothing waits.
+    Nothing,
 }
 
 /// Why the store did not answer as asked.

@@ -1,0 +1,4 @@
+//! The outside world, as the ports see it.
+
+pub mod registry;
+pub mod store;

@@ -1,0 +1,10 @@
+//! The store: positions, attempts and dedupe, and the tables that effects write.
+//!
+//! How a row answers to an event is one rule (`life`) for every engine; the engine loads and saves rows.
+
+mod life;
+mod reading;
+mod sqlite;
+
+pub use reading::{AuthorLine, PositionRow, PostLine, ReasonCount, Summary};
+pub use sqlite::{SqliteSettings, SqliteStore};

@@ -1,0 +1,283 @@
+//! The tables of `project`: loads a row, lets the rule decide, saves it, and moves the counts with it.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::error::ours;
+use crate::adapters::store::life::{Life, State, Writes};
+use crate::ports::{
+    CommentChange, CommentFact, PersonChange, PersonContent, PersonFact, PostChange, PostContent, PostFact,
+    StoreError,
+};
+
+/// Something happened to a post.
+pub(super) fn post(connection: &Connection, change: &PostChange) -> Result<(), StoreError> {
+    let old = load_post(connection, &change.post)?;
+    let Some(new) = old.after(change) else { return Ok(()) };
+    let statement =
+        "INSERT INTO posts (id, state, since, created_by, author, title, slug, section, content_time)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT DO UPDATE SET state = excluded.state, since = excluded.since,
+             created_by = excluded.created_by, author = excluded.author, title = excluded.title,
+             slug = excluded.slug, section = excluded.section, content_time = excluded.content_time";
+    let values = params![
+        change.post,
+        new.life.state.code(),
+        new.life.since,
+        new.life.created_by,
+        new.author,
+        new.content.title,
+        new.content.slug,
+        new.content.section,
+        new.content_time
+    ];
+    save(connection, statement, values)?;
+    if old.counted() != new.counted() {
+        count(connection, POSTS_OF_AUTHOR, old.counted(), -1)?;
+        count(connection, POSTS_OF_AUTHOR, new.counted(), 1)?;
+    }
+    Ok(())
+}
+
+#[derive(Clone)]
+struct PostRow {
+    life: Life,
+    author: Option<String>,
+    content: PostContent,
+    content_time: i64,
+}
+
+impl PostRow {
+    fn after(&self, change: &PostChange) -> Option<Self> {
+        let origin = &change.origin;
+        match &change.fact {
+            PostFact::Published { author, content } => {
+                let life = self.life.created(origin)?;
+                let filled = match self.life.filled(origin, self.content_time) {
+                    Writes::New => (content.clone(), origin.time),
+                    Writes::Gaps => (over(&self.content, content), self.content_time),
+                    Writes::Nothing => (self.content.clone(), self.content_time),
+                };
+                Some(Self { life, author: Some(author.clone()), content: filled.0, content_time: filled.1 })
+            }
+            PostFact::Removed => Some(Self { life: self.life.removed(origin)?, ..self.clone() }),
+            PostFact::Updated(content) => match self.life.updated(origin, self.content_time) {
+                Writes::New => {
+                    let content = over(content, &self.content);
+                    Some(Self { content, content_time: origin.time, ..self.clone() })
+                }
+                Writes::Gaps | Writes::Nothing => None,
+            },
+        }
+    }
+
+    fn counted(&self) -> Option<&str> {
+        self.author.as_deref().filter(|_| self.life.is_alive())
+    }
+}
+
+/// Takes the fields of `upper`, and those of `lower` where it has none.
+fn over(upper: &PostContent, lower: &PostContent) -> PostContent {
+    let field = |upper: &Option<String>, lower: &Option<String>| upper.clone().or_else(|| lower.clone());
+    PostContent {
+        title: field(&upper.title, &lower.title),
+        slug: field(&upper.slug, &lower.slug),
+        section: field(&upper.section, &lower.section),
+    }
+}
+
+fn load_post(connection: &Connection, id: &str) -> Result<PostRow, StoreError> {
+    let statement = "SELECT state, since, created_by, author, title, slug, section, content_time FROM posts WHERE id = ?1";
+    let row = load(connection, statement, id, |row| {
+        let content = PostContent { title: row.get(4)?, slug: row.get(5)?, section: row.get(6)? };
+        Ok(PostRow { life: life(row)?, author: row.get(3)?, content, content_time: row.get(7)? })
+    })?;
+    let stub =
+        PostRow { life: Life::stub(), author: None, content: PostContent::default(), content_time: i64::MIN };
+    Ok(row.unwrap_or(stub))
+}
+
+/// Something happened to a comment.
+pub(super) fn comment(connection: &Connection, change: &CommentChange) -> Result<(), StoreError> {
+    let statement = "SELECT state, since, created_by, post, author FROM comments WHERE id = ?1";
+    let old = load(connection, statement, &change.comment, |row| {
+        Ok(CommentRow { life: life(row)?, post: row.get(3)?, author: row.get(4)? })
+    })?
+    .unwrap_or_else(|| CommentRow { life: Life::stub(), post: None, author: None });
+    let Some(new) = old.after(change) else { return Ok(()) };
+    let statement =
+        "INSERT INTO comments (id, state, since, created_by, post, author) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT DO UPDATE SET state = excluded.state, since = excluded.since,
+             created_by = excluded.created_by, post = excluded.post, author = excluded.author";
+    let values = params![
+        change.comment,
+        new.life.state.code(),
+        new.life.since,
+        new.life.created_by,
+        new.post,
+        new.author
+    ];
+    save(connection, statement, values)?;
+    if old.counted() != new.counted() {
+        let (from, to) = (old.counted().unzip(), new.counted().unzip());
+        count(connection, COMMENTS_OF_POST, from.0, -1)?;
+        count(connection, COMMENTS_OF_AUTHOR, from.1, -1)?;
+        count(connection, COMMENTS_OF_POST, to.0, 1)?;
+        count(connection, COMMENTS_OF_AUTHOR, to.1, 1)?;
+    }
+    Ok(())
+}
+
+struct CommentRow {
+    life: Life,
+    post: Option<String>,
+    author: Option<String>,
+}
+
+impl CommentRow {
+    fn after(&self, change: &CommentChange) -> Option<Self> {
+        match &change.fact {
+            CommentFact::Created { post, author } => {
+                let life = self.life.created(&change.origin)?;
+                Some(Self { life, post: Some(post.clone()), author: Some(author.clone()) })
+            }
+            CommentFact::Removed => {
+                let life = self.life.removed(&change.origin)?;
+                Some(Self { life, post: self.post.clone(), author: self.author.clone() })
+            }
+        }
+    }
+
+    fn counted(&self) -> Option<(&str, &str)> {
+        self.post.as_deref().zip(self.author.as_deref()).filter(|_| self.life.is_alive())
+    }
+}
+
+/// Something happened to a person's account.
+pub(super) fn person(connection: &Connection, change: &PersonChange) -> Result<(), StoreError> {
+    let statement = "SELECT state, since, created_by, name, email, subscribed, locale, content_time FROM people WHERE id = ?1";
+    let old = load(connection, statement, &change.user, |row| {
+        let content = PersonContent {
+            name: row.get(3)?,
+            email: row.get(4)?,
+            subscribed: row.get(5)?,
+            locale: row.get(6)?,
+        };
+        Ok(PersonRow { life: life(row)?, content, content_time: row.get(7)? })
+    })?
+    .unwrap_or_else(|| PersonRow {
+        life: Life::stub(),
+        content: PersonContent::default(),
+        content_time: i64::MIN,
+    });
+    let Some(new) = old.after(change) else { return Ok(()) };
+    let statement = "INSERT INTO people (id, state, since, created_by, name, email, subscribed, locale, content_time)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT DO UPDATE SET state = excluded.state, since = excluded.since,
+             created_by = excluded.created_by, name = excluded.name, email = excluded.email,
+             subscribed = excluded.subscribed, locale = excluded.locale, content_time = excluded.content_time";
+    let values = params![
+        change.user,
+        new.life.state.code(),
+        new.life.since,
+        new.life.created_by,
+        new.content.name,
+        new.content.email,
+        new.content.subscribed,
+        new.content.locale,
+        new.content_time
+    ];
+    save(connection, statement, values)
+}
+
+struct PersonRow {
+    life: Life,
+    content: PersonContent,
+    content_time: i64,
+}
+
+impl PersonRow {
+    fn after(&self, change: &PersonChange) -> Option<Self> {
+        let origin = &change.origin;
+        let (life, content, content_time) = match &change.fact {
+            PersonFact::Registered(content) => {
+                let life = self.life.created(origin)?;
+                match self.life.filled(origin, self.content_time) {
+                    Writes::New => (life, content.clone(), origin.time),
+                    Writes::Gaps => (life, person_over(&self.content, content), self.content_time),
+                    Writes::Nothing => (life, self.content.clone(), self.content_time),
+                }
+            }
+            PersonFact::Removed => (self.life.removed(origin)?, self.content.clone(), self.content_time),
+            PersonFact::Updated(content) => match self.life.updated(origin, self.content_time) {
+                Writes::New => (self.life.clone(), person_over(content, &self.content), origin.time),
+                Writes::Gaps | Writes::Nothing => return None,
+            },
+        };
+        let content = match life.state {
+            State::Stub | State::Alive => content,
+            // The address of a closed account is forgotten, also where it comes after the removal.
+            State::Removed | State::Absent => PersonContent { email: None, subscribed: None, ..content },
+        };
+        Some(Self { life, content, content_time })
+    }
+}
+
+fn person_over(upper: &PersonContent, lower: &PersonContent) -> PersonContent {
+    PersonContent {
+        name: upper.name.clone().or_else(|| lower.name.clone()),
+        email: upper.email.clone().or_else(|| lower.email.clone()),
+        subscribed: upper.subscribed.or(lower.subscribed),
+        locale: upper.locale.clone().or_else(|| lower.locale.clone()),
+    }
+}
+
+/// Somebody did something: the last activity never goes back.
+pub(super) fn active(connection: &Connection, user: &str, time: i64) -> Result<(), StoreError> {
+    let statement = "INSERT INTO author_stats (author, posts, comments, last_activity) VALUES (?1, 0, 0, ?2)
+         ON CONFLICT DO UPDATE SET last_activity = max(coalesce(last_activity, ?2), ?2)";
+    save(connection, statement, params![user, time])
+}
+
+fn count(connection: &Connection, statement: &str, key: Option<&str>, step: i64) -> Result<(), StoreError> {
+    match key {
+        Some(key) => save(connection, statement, params![key, step]),
+        None => Ok(()),
+    }
+}
+
+// The counts are checked by the table: one below zero is refused. An insert is checked before its conflict is
+// seen, so it begins at zero.
+const COMMENTS_OF_POST: &str = "INSERT INTO post_stats (post, comments) VALUES (?1, max(?2, 0))
+    ON CONFLICT DO UPDATE SET comments = comments + ?2";
+const COMMENTS_OF_AUTHOR: &str =
+    "INSERT INTO author_stats (author, posts, comments) VALUES (?1, 0, max(?2, 0))
+    ON CONFLICT DO UPDATE SET comments = comments + ?2";
+const POSTS_OF_AUTHOR: &str = "INSERT INTO author_stats (author, posts, comments) VALUES (?1, max(?2, 0), 0)
+    ON CONFLICT DO UPDATE SET posts = posts + ?2";
+
+/// Reads the columns `state, since, created_by`, which come first.
+fn life(row: &Row<'_>) -> rusqlite::Result<Life> {
+    let code = row.get(0)?;
+    let state = State::of_code(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, code))?;
+    Ok(Life { state, since: row.get(1)?, created_by: row.get(2)? })
+}
+
+fn load<V>(
+    connection: &Connection,
+    statement: &str,
+    id: &str,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<V>,
+) -> Result<Option<V>, StoreError> {
+    connection
+        .prepare_cached(statement)
+        .and_then(|mut statement| statement.query_row([id], read).optional())
+        .map_err(ours)
+}
+
+fn save(connection: &Connection, statement: &str, values: &[&dyn rusqlite::ToSql]) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(statement)
+        .and_then(|mut statement| statement.execute(values))
+        .map(drop)
+        .map_err(ours)
+}

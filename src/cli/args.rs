@@ -1,0 +1,414 @@
+//! The arguments, as clap reads them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::cli::terminal::ColorChoice;
+
+/// The mailroom for a blog's events: ordered, parallel consumers of Kafka with dead letters one can work with.
+#[derive(Debug, Parser)]
+#[command(
+    name = "postroom",
+    version,
+    propagate_version = true,
+    infer_subcommands = false,
+    after_help = "Try it:\n  postroom demo                     an embedded broker, a blog's events, all effects\n  postroom run -c postroom.toml     the same job against your Kafka\n\nExit codes: 0 done, 1 the answer is no, 64 usage, 65 bad data, 66 not found, 69 not reachable,\n70 bug, 73 cannot create, 74 I/O, 75 work left at the deadline, 77 not authorised, 78 configuration."
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+/// Flags that every command takes.
+#[derive(Args, Debug)]
+pub(crate) struct Global {
+    /// The configuration file [default: postroom.toml, if it is there]
+    #[arg(short, long, global = true, value_name = "FILE", env = "POSTROOM_CONFIG", hide_env_values = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Set any setting but secrets, such as --set effects.notify.enabled=false; repeatable
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) set: Vec<(String, String)>,
+    /// The brokers: short for --set kafka.brokers=…
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    pub(crate) brokers: Option<String>,
+    /// What to log: a level, or directives such as info,postroom::kafka=debug
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(crate) log_level: Option<String>,
+    /// How log lines look: auto, pretty or json
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub(crate) log_format: Option<String>,
+    /// When to use colours; NO_COLOR is honoured
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    pub(crate) color: ColorChoice,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check configuration and schemas, without a network
+    #[command(
+        after_help = "Examples:\n  postroom check -c postroom.toml\n  postroom check --strict          warnings count as failures"
+    )]
+    Check(CheckArgs),
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Example:\n  postroom completions bash > ~/.local/share/bash-completion/completions/postroom"
+    )]
+    Completions(CompletionsArgs),
+    /// Show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// An embedded broker, a blog's events, all effects, in one process
+    #[command(
+        long_about = "An embedded broker, a blog's events, all effects, in one process.\n\nIt creates its topics, publishes a blog with a few poison records in it, shows the results, and stays up; status, dlq, tail, emit and import find it by themselves.",
+        after_help = "Examples:\n  postroom demo                            stays up until Ctrl-C\n  postroom demo --until-idle -o json       ends by itself, prints figures\n  postroom demo --from events.jsonl        your own events"
+    )]
+    Demo(DemoArgs),
+    /// List, show and replay dead letters
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+    /// Publish one event from field=value words
+    #[command(
+        after_help = "Examples:\n  postroom emit comment.created post_id=hello comment_id=c1 author=ada body='First!'\n  postroom emit post.published -f post.json\n  postroom emit user.registered user_id=ada subscribed=true --dry-run"
+    )]
+    Emit(EmitArgs),
+    /// Publish a file of events, one JSON object a line
+    #[command(
+        after_help = "Examples:\n  postroom import events.jsonl --dry-run     what would be published\n  postroom import events.jsonl"
+    )]
+    Import(ImportArgs),
+    /// Run the effects against Kafka, until SIGTERM
+    #[command(
+        long_about = "Run the effects against Kafka, until SIGTERM.\n\nThe first SIGTERM or SIGINT drains: nothing new is taken, what is in flight ends, offsets are committed. A second one leaves at once, with code 143 or 130.",
+        after_help = "Examples:\n  postroom run -c postroom.toml\n  postroom run --effects notify --listen 127.0.0.1:0"
+    )]
+    Run(RunArgs),
+    /// Show what each group of a running instance is doing
+    #[command(
+        after_help = "Examples:\n  postroom status                  the running demo, else http.listen of the configuration\n  postroom status -w               repainted every second\n  postroom status -o json | jq .totals"
+    )]
+    Status(StatusArgs),
+    /// Show events of a topic, decoded
+    #[command(
+        after_help = "Examples:\n  postroom tail blog.comments               what comes from now on\n  postroom tail blog.comments -n 3          the last three\n  postroom tail blog.posts --from earliest --filter author=ada\n  postroom tail blog.posts --from @-1h -o json"
+    )]
+    Tail(TailArgs),
+    /// Compare the cluster's topics with what the effects need, and make what is missing
+    #[command(subcommand)]
+    Topics(TopicsCommand),
+    /// Print the version and what it was built with
+    Version(VersionArgs),
+}
+
+/// Arguments of `check`.
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    /// Fail on warnings, too
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+/// Arguments of `completions`.
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// For which shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// The commands below `config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the reference of all settings, in Markdown
+    #[command(hide = true)]
+    Reference,
+    /// Print every setting with its value; secrets are redacted
+    #[command(
+        after_help = "Examples:\n  postroom config show > postroom.toml      a file with every setting\n  postroom config show --origin             and where each value comes from"
+    )]
+    Show {
+        /// Say where each value comes from
+        #[arg(long)]
+        origin: bool,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+        output: Output,
+    },
+}
+
+/// Arguments of `demo`.
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// Play this file of events instead of the sample blog
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+    /// End when everything is done
+    #[arg(long)]
+    pub(crate) until_idle: bool,
+    /// Wait so many seconds for everything to be done; with --until-idle, code 75 says that it was not
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) deadline: u64,
+    /// Run these effects alone, separated by commas
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) effects: Vec<String>,
+    /// The port of the pages; 0 takes a free one [default: 9464, else a free one]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    /// How many events the sample blog has
+    #[arg(long, value_name = "COUNT", default_value_t = 3_000)]
+    pub(crate) events: u64,
+    /// The sample blog's seed: the same seed gives the same blog
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// How to print the results
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+/// The commands below `dlq`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DlqCommand {
+    /// List open dead letters, by cause
+    #[command(
+        after_help = "Examples:\n  postroom dlq ls\n  postroom dlq ls --group postroom.notify --each\n  postroom dlq ls --topic orders-dlt           letters that another framework wrote"
+    )]
+    Ls(DlqLsArgs),
+    /// Send dead letters to the group that failed, and to no other
+    #[command(
+        after_help = "Examples:\n  postroom dlq replay --group postroom.notify --dry-run\n  postroom dlq replay --reason exhausted --rate 50\n  postroom dlq replay postroom.notify/blog.comments/3/88123"
+    )]
+    Replay(DlqReplayArgs),
+    /// Show one dead letter in full
+    #[command(after_help = "Example:\n  postroom dlq show postroom.notify/blog.comments/3/88123")]
+    Show(DlqShowArgs),
+}
+
+/// Which dead letters are meant.
+#[derive(Args, Debug)]
+pub(crate) struct DlqSelection {
+    /// Of this consumer group alone
+    #[arg(long, value_name = "NAME")]
+    pub(crate) group: Option<String>,
+    /// Of this source topic alone
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) source: Option<String>,
+    /// Of this reason alone, such as undecodable
+    #[arg(long, value_name = "REASON")]
+    pub(crate) reason: Option<String>,
+    /// Read this dead-letter topic instead of all of ours; repeatable
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) topic: Vec<String>,
+}
+
+/// Arguments of `dlq ls`.
+#[derive(Args, Debug)]
+pub(crate) struct DlqLsArgs {
+    /// Which ones
+    #[command(flatten)]
+    pub(crate) selection: DlqSelection,
+    /// A line for each letter instead of each cause
+    #[arg(long)]
+    pub(crate) each: bool,
+    /// Those that were replayed or discarded, too
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+/// Arguments of `dlq show`.
+#[derive(Args, Debug)]
+pub(crate) struct DlqShowArgs {
+    /// The id: group/topic/partition/offset
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Read this dead-letter topic instead of all of ours; repeatable
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) topic: Vec<String>,
+}
+
+/// Arguments of `dlq replay`.
+#[derive(Args, Debug)]
+pub(crate) struct DlqReplayArgs {
+    /// These ids
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Which ones
+    #[command(flatten)]
+    pub(crate) selection: DlqSelection,
+    /// Every open letter
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Those that were replayed or discarded, too
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Say what would be sent, send nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// At most so many a second
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) rate: Option<u32>,
+    /// Who replays, for the record [default: the user's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+/// Arguments of `tail`.
+#[derive(Args, Debug)]
+pub(crate) struct TailArgs {
+    /// The topic
+    #[arg(value_name = "TOPIC")]
+    pub(crate) topic: String,
+    /// Where to begin: earliest, latest, an offset, @-1h, or @2026-01-31T12:00:00Z
+    #[arg(long, value_name = "PLACE", value_parser = place)]
+    pub(crate) from: Option<Place>,
+    /// Show those alone where NAME=VALUE holds: type, key, partition, or any field; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = key_value)]
+    pub(crate) filter: Vec<(String, String)>,
+    /// End after so many; without --from, the last so many
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    pub(crate) count: Option<usize>,
+    /// How to print: text, or a JSON object a line
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+/// Where `tail` begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// So long ago.
+    Ago(std::time::Duration),
+    /// At the first record.
+    Earliest,
+    /// At what comes from now on.
+    Latest,
+    /// At this offset of every partition.
+    Offset(i64),
+    /// At this time, in milliseconds since the Unix epoch.
+    Time(i64),
+}
+
+/// The commands below `topics`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TopicsCommand {
+    /// Make what is missing and change what differs
+    #[command(after_help = "Example:\n  postroom topics apply -c postroom.toml")]
+    Apply,
+    /// Show what apply would do
+    #[command(
+        after_help = "Examples:\n  postroom topics plan -c postroom.toml\n  postroom topics plan --detailed-exitcode      code 2 says that something is to be done"
+    )]
+    Plan {
+        /// End with code 2 where something is to be done
+        #[arg(long)]
+        detailed_exitcode: bool,
+    },
+}
+
+/// Arguments of `emit`.
+#[derive(Args, Debug)]
+pub(crate) struct EmitArgs {
+    /// The type, such as comment.created
+    #[arg(value_name = "TYPE")]
+    pub(crate) event_type: String,
+    /// Its fields; what is left out is filled in where the schema allows it
+    #[arg(value_name = "FIELD=VALUE", value_parser = key_value)]
+    pub(crate) fields: Vec<(String, String)>,
+    /// Take the fields from a JSON object in a file; words after it win
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Print the event, publish nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How to print where it stands
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+/// Arguments of `import`.
+#[derive(Args, Debug)]
+pub(crate) struct ImportArgs {
+    /// The file; docs/events.md shows the format
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Check the file and count, publish nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Leave out lines that are no events
+    #[arg(long)]
+    pub(crate) skip_bad: bool,
+}
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// Run these effects alone, separated by commas
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) effects: Vec<String>,
+    /// Where the pages listen: short for --set http.listen=…
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+}
+
+/// Arguments of `status`.
+#[derive(Args, Debug)]
+pub(crate) struct StatusArgs {
+    /// Repaint every second
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// Where the instance listens [default: the running demo, else http.listen]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) url: Option<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+/// Arguments of `version`.
+#[derive(Args, Debug)]
+pub(crate) struct VersionArgs {
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+/// How to print results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For programs.
+    Json,
+    /// For people.
+    #[default]
+    Text,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write NAME=VALUE, with an equals sign")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    let unknown = || "write earliest, latest, an offset, @-1h, or @2026-01-31T12:00:00Z".to_owned();
+    if let Some(span) = text.strip_prefix("@-") {
+        return crate::config::parse_span(span).map(Place::Ago).ok_or_else(unknown);
+    }
+    if let Some(time) = text.strip_prefix('@') {
+        let time: jiff::Timestamp = time.parse().map_err(|_unreadable| unknown())?;
+        return Ok(Place::Time(time.as_millisecond()));
+    }
+    match text {
+        "earliest" | "start" => Ok(Place::Earliest),
+        "latest" | "end" => Ok(Place::Latest),
+        offset => offset.parse().ok().filter(|offset| *offset >= 0).map(Place::Offset).ok_or_else(unknown),
+    }
+}

@@ -1,0 +1,39 @@
+//! `postroom check`: the configuration and the schemas, without a network.
+
+use crate::cli::args::{CheckArgs, Global};
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::schemas::codec;
+use crate::cli::settings::loaded;
+use crate::cli::terminal::{Style, Terminal};
+
+pub(crate) fn run(global: &Global, arguments: &CheckArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
+    let loaded = loaded(global, terminal)?;
+    codec(&loaded.config)?;
+    let schemas = match &loaded.config.registry.directory {
+        None => "those built in".to_owned(),
+        Some(directory) => format!("those built in, and those of {}", directory.display()),
+    };
+    let effects: Vec<_> =
+        loaded.config.effects.iter().filter(|(_, effect)| effect.enabled).map(|(name, _)| name).collect();
+    let set =
+        loaded.settings.iter().filter(|setting| setting.origin != crate::config::Origin::Default).count();
+    terminal.line(&format!("settings  {} ({set} set, the others are defaults)", loaded.settings.len()))?;
+    terminal.line(&format!(
+        "effects   {}",
+        if effects.is_empty() { "none is enabled".to_owned() } else { effects.join(", ") }
+    ))?;
+    terminal.line(&format!("schemas   {schemas}"))?;
+    if effects.is_empty() {
+        return Err(Failure::new(Exit::Configuration, "no effect is enabled, so there is nothing to run")
+            .fix("set effects.NAME.enabled = true for one of them"));
+    }
+    let warnings = loaded.warnings.len();
+    if warnings > 0 && arguments.strict {
+        terminal.say(&format!("--strict: {warnings} warning(s) count as a failure"));
+        return Ok(Exit::No);
+    }
+    terminal.line(&terminal.styled(Style::Good, "the configuration can be used"))?;
+    terminal.say("next: postroom topics plan");
+    Ok(Exit::Ok)
+}

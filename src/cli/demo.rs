@@ -1,0 +1,263 @@
+//! `postroom demo`: a broker, a blog, all effects, in one process.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::cli::args::{DemoArgs, Global, Output};
+use crate::cli::backlog::Backlog;
+use crate::cli::effects::groups;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::feed::Feed;
+use crate::cli::progress::bar;
+use crate::cli::publish::{Counts, Publisher};
+use crate::cli::report::Report;
+use crate::cli::running::Running;
+use crate::cli::serving::{Serving, drain, runtime, verdict};
+use crate::cli::settings::{is_default, loaded_with};
+use crate::cli::signals::Signals;
+use crate::cli::terminal::{Style, Terminal};
+use crate::config::{Config, Flag, Loaded};
+use crate::event::BlogEvent;
+use crate::kafka::Embedded;
+use crate::runtime::{Broker, Group, Service};
+use crate::telemetry::{GroupState, Status};
+
+pub(crate) fn run(global: &Global, arguments: &DemoArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
+    let embedded = Embedded::start()?;
+    let folder = ScratchStore::new()?;
+    let mut loaded = configured(global, arguments, embedded.address(), &folder, terminal)?;
+    let groups = groups(&mut loaded.config, &arguments.effects)?;
+    create_topics(&embedded, &loaded.config, &groups)?;
+    let feed = match &arguments.from {
+        Some(path) => Feed::file(path)?,
+        None => Feed::sample(arguments.seed, arguments.events, jiff::Timestamp::now().as_millisecond()),
+    };
+    for bad in &feed.bad_lines {
+        terminal.say(&format!("{} {bad}", terminal.err_styled(Style::Warning, "left out:")));
+    }
+    let serving = Serving::start(&loaded, terminal)?;
+    let demo = Demo {
+        arguments,
+        loaded: &loaded,
+        serving: &serving,
+        backlog: Backlog::of(&groups, &loaded.config.kafka.group_prefix),
+    };
+    let runtime = runtime()?;
+    let exit = runtime.block_on(demo.play(groups, &feed, terminal));
+    // Clients first, the broker last: the library aborts otherwise.
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    drop(embedded);
+    exit
+}
+
+struct Demo<'a> {
+    arguments: &'a DemoArgs,
+    loaded: &'a Loaded,
+    serving: &'a Serving,
+    backlog: Backlog,
+}
+
+impl Demo<'_> {
+    async fn play(&self, groups: Vec<Group>, feed: &Feed, terminal: &mut Terminal) -> Result<Exit, Failure> {
+        let config = &self.loaded.config;
+        let mut signals = Signals::listen()?;
+        let began = Instant::now();
+        let mut service = self.serving.groups(config, groups, Broker::Embedded).await?;
+        let announced = self.running().announce()?;
+        self.greet(terminal);
+        let mut publisher = Publisher::new(service.producer().clone(), service.codec().clone());
+        let played = tokio::select! {
+            played = self.feed(&service, &mut publisher, feed) => played?,
+            _signal = signals.next() => Played::Interrupted,
+        };
+        let report = Report::collect(&service, publisher.counts(), feed, began.elapsed()).await?;
+        match self.arguments.output {
+            Output::Json => terminal.json(&report.json())?,
+            Output::Text => terminal.text(&report.text(terminal))?,
+        }
+        if played == Played::TooLong {
+            terminal.say(&format!("not idle after {} s: work is left", self.arguments.deadline));
+        }
+        if matches!(played, Played::Whole | Played::TooLong) && !self.arguments.until_idle {
+            self.stay(&mut service, &mut signals, terminal).await?;
+        }
+        drop(announced);
+        let drained = drain(&mut service, &self.serving.metrics, signals, config.shutdown.deadline).await?;
+        let left = played == Played::TooLong && self.arguments.until_idle;
+        Ok(if left { Exit::Unfinished } else { drained })
+    }
+
+    /// Publishes everything, never further ahead than the broker keeps, and waits until all is finished.
+    async fn feed(
+        &self,
+        service: &Service,
+        publisher: &mut Publisher,
+        feed: &Feed,
+    ) -> Result<Played, Failure> {
+        let bar = bar(u64::try_from(feed.records.len()).unwrap_or_default(), "effects");
+        let deadline = Instant::now() + Duration::from_secs(self.arguments.deadline);
+        let mut room = 0;
+        for record in &feed.records {
+            while room == 0 {
+                publisher.settle().await?;
+                let status = service.status();
+                room = self.backlog.room(publisher.counts(), &status);
+                bar.set_position(self.done(publisher.counts(), &status));
+                if room == 0 {
+                    if let Some(ended) = self.ended(deadline, &status) {
+                        return Ok(ended);
+                    }
+                    tokio::time::sleep(LOOK).await;
+                }
+            }
+            publisher.publish(record).await?;
+            room -= 1;
+        }
+        publisher.settle().await?;
+        loop {
+            let status = service.status();
+            bar.set_position(self.done(publisher.counts(), &status));
+            if self.backlog.behind(publisher.counts(), &status) == 0 && is_settled(service).await? {
+                bar.finish_and_clear();
+                return Ok(Played::Whole);
+            }
+            if let Some(ended) = self.ended(deadline, &status) {
+                return Ok(ended);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn done(&self, published: &Counts, status: &Status) -> u64 {
+        published.total().saturating_sub(self.backlog.behind(published, status))
+    }
+
+    /// Says why the groups need not be waited for any longer.
+    fn ended(&self, deadline: Instant, status: &Status) -> Option<Played> {
+        if status.groups.iter().any(|group| group.state == GroupState::Stopped) {
+            return Some(Played::Interrupted);
+        }
+        (Instant::now() >= deadline).then_some(Played::TooLong)
+    }
+
+    async fn stay(
+        &self,
+        service: &mut Service,
+        signals: &mut Signals,
+        terminal: &Terminal,
+    ) -> Result<(), Failure> {
+        terminal.say("the demo stays up; Ctrl-C ends it");
+        tokio::select! {
+            endings = service.ended(self.loaded.config.shutdown.deadline) => verdict(endings).map(|_exit| ()),
+            _signal = signals.next() => Ok(()),
+        }
+    }
+
+    fn running(&self) -> Running {
+        Running {
+            pid: std::process::id(),
+            brokers: self.loaded.config.kafka.brokers.to_string(),
+            http: self.serving.http.as_ref().map(|http| http.address().to_string()),
+            store: self.loaded.config.store.url.to_string(),
+        }
+    }
+
+    fn greet(&self, terminal: &Terminal) {
+        let running = self.running();
+        terminal.say(&format!("broker   {}", running.brokers));
+        if let Some(http) = &running.http {
+            terminal.say(&format!("pages    http://{http}/metrics  /livez  /readyz  /api/status"));
+        }
+        terminal.say(&format!("store    {}", running.store));
+    }
+}
+
+/// How the playing went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Played {
+    Interrupted,
+    TooLong,
+    Whole,
+}
+
+/// Says whether announcements have reached everybody.
+async fn is_settled(service: &Service) -> Result<bool, Failure> {
+    Ok(service.store().summary(0).await?.fan_outs_open == 0)
+}
+
+/// The configuration of a demo: the embedded broker, a store that goes with it, a port that is free.
+fn configured(
+    global: &Global,
+    arguments: &DemoArgs,
+    brokers: &str,
+    folder: &ScratchStore,
+    terminal: &Terminal,
+) -> Result<Loaded, Failure> {
+    let of_demo =
+        |setting: &str, value: String| Flag { name: "demo".to_owned(), setting: setting.to_owned(), value };
+    let mut flags = vec![of_demo("kafka.brokers", brokers.to_owned())];
+    let before = loaded_with(global, flags.clone(), terminal)?;
+    if is_default(&before, "store.url") {
+        flags.push(of_demo("store.url", format!("sqlite:{}", folder.path().display())));
+    }
+    if is_default(&before, "log.level") {
+        // Dead letters are told as errors; here they are part of the show, and the summary has them.
+        flags.push(of_demo("log.level", "off".to_owned()));
+    }
+    match arguments.port {
+        Some(port) => flags.push(of_demo("http.listen", format!("127.0.0.1:{port}"))),
+        None if is_default(&before, "http.listen") && is_taken(&before.config) => {
+            flags.push(of_demo("http.listen", "127.0.0.1:0".to_owned()));
+        }
+        None => {}
+    }
+    loaded_with(global, flags, terminal)
+}
+
+fn is_taken(config: &Config) -> bool {
+    std::net::TcpListener::bind(config.http.listen.0).is_err()
+}
+
+/// Makes the topics of all events, and those of these groups.
+fn create_topics(embedded: &Embedded, config: &Config, groups: &[Group]) -> Result<(), Failure> {
+    let mut topics: Vec<String> = BlogEvent::TYPES.iter().map(|event| event.topic.to_owned()).collect();
+    for group in groups {
+        let name = format!("{}{}", config.kafka.group_prefix, group.name());
+        topics.extend(group.topics().iter().map(|topic| config.topics.dead_letter.fill(&name, topic)));
+        topics.push(config.topics.retry.fill(&name, ""));
+    }
+    topics.sort();
+    topics.dedup();
+    let partitions = i32::try_from(config.topics.partitions.get()).unwrap_or(i32::MAX);
+    for topic in topics {
+        embedded.create_topic(&topic, partitions)?;
+    }
+    Ok(())
+}
+
+/// A folder for the store of a demo, which goes when the demo goes.
+struct ScratchStore(PathBuf);
+
+impl ScratchStore {
+    fn new() -> Result<Self, Failure> {
+        let folder = std::env::temp_dir().join(format!("postroom-demo-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).map_err(|error| {
+            Failure::new(Exit::CannotCreate, format!("{} cannot be made: {error}", folder.display()))
+        })?;
+        Ok(Self(folder))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.join("postroom.db")
+    }
+}
+
+impl Drop for ScratchStore {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap_or_default();
+    }
+}
+
+/// How often the groups are looked at while they work.
+const LOOK: Duration = Duration::from_millis(50);

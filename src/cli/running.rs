@@ -1,0 +1,71 @@
+//! The demo that runs: where the other commands find it.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::settings::scratch_folder;
+
+/// The addresses of a running demo, as its file holds them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Running {
+    /// The process.
+    pub(crate) pid: u32,
+    /// The brokers to connect to.
+    pub(crate) brokers: String,
+    /// The address of the pages, where they are served.
+    pub(crate) http: Option<String>,
+    /// The store's file.
+    pub(crate) store: String,
+}
+
+/// The file of a running demo, removed when dropped.
+pub(crate) struct RunningFile {
+    path: PathBuf,
+    pid: u32,
+}
+
+impl Running {
+    /// Finds the demo that was started last and still runs.
+    pub(crate) fn find() -> Option<Self> {
+        let text = std::fs::read_to_string(path()?).ok()?;
+        let running: Self = serde_json::from_str(&text).ok()?;
+        is_alive(running.pid).then_some(running)
+    }
+
+    /// Writes the file for the others; `None` where there is no folder for it.
+    pub(crate) fn announce(&self) -> Result<Option<RunningFile>, Failure> {
+        let Some(path) = path() else { return Ok(None) };
+        let cannot = |error: std::io::Error| {
+            Failure::new(Exit::CannotCreate, format!("{} cannot be written: {error}", path.display()))
+        };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(cannot)?;
+        }
+        // A reader sees the whole file or the one before.
+        let fresh = path.with_extension(format!("{}.new", self.pid));
+        std::fs::write(&fresh, serde_json::to_string_pretty(self)?).map_err(cannot)?;
+        std::fs::rename(&fresh, &path).map_err(cannot)?;
+        Ok(Some(RunningFile { path, pid: self.pid }))
+    }
+}
+
+impl Drop for RunningFile {
+    fn drop(&mut self) {
+        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
+        let own = serde_json::from_str::<Running>(&text).is_ok_and(|running| running.pid == self.pid);
+        if own {
+            std::fs::remove_file(&self.path).unwrap_or_default();
+        }
+    }
+}
+
+fn path() -> Option<PathBuf> {
+    scratch_folder().map(|folder| folder.join("demo.json"))
+}
+
+fn is_alive(pid: u32) -> bool {
+    PathBuf::from(format!("/proc/{pid}")).exists()
+}

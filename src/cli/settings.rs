@@ -1,0 +1,127 @@
+//! From global flags to a configuration.
+
+use std::path::PathBuf;
+
+use crate::cli::args::Global;
+use crate::cli::failure::Failure;
+use crate::cli::running::Running;
+use crate::cli::terminal::Terminal;
+use crate::config::{Flag, Loaded, Origin, Sources, load};
+use crate::telemetry::Metrics;
+use crate::telemetry::log::{LogGuard, LogSettings, start};
+
+/// The effects that come with Postroom.
+pub(crate) const EFFECTS: [&str; 2] = ["notify", "project"];
+
+/// Loads the configuration of a command.
+pub(crate) fn loaded(global: &Global, terminal: &Terminal) -> Result<Loaded, Failure> {
+    loaded_with(global, Vec::new(), terminal)
+}
+
+/// Loads it with further flags, and says what should be looked at.
+pub(crate) fn loaded_with(global: &Global, more: Vec<Flag>, terminal: &Terminal) -> Result<Loaded, Failure> {
+    let mut flags = global.flags();
+    flags.extend(more);
+    let sources = Sources {
+        file: global.config.clone(),
+        environment: environment(),
+        flags,
+        effects: EFFECTS.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    let loaded = load(&sources)?;
+    for warning in &loaded.warnings {
+        terminal.say(&format!(
+            "{} {warning}",
+            terminal.err_styled(crate::cli::terminal::Style::Warning, "warning:")
+        ));
+    }
+    Ok(loaded)
+}
+
+/// Loads it for a command that works on a cluster: where no brokers are named and a demo runs, that demo's.
+pub(crate) fn loaded_for_cluster(global: &Global, terminal: &Terminal) -> Result<Loaded, Failure> {
+    let loaded = loaded(global, terminal)?;
+    if !is_default(&loaded, "kafka.brokers") {
+        return Ok(loaded);
+    }
+    let Some(demo) = Running::find() else { return Ok(loaded) };
+    terminal.say(&terminal.err_styled(
+        crate::cli::terminal::Style::Faint,
+        &format!("using the demo that runs with brokers {}", demo.brokers),
+    ));
+    let brokers = Flag {
+        name: "the running demo".to_owned(),
+        setting: "kafka.brokers".to_owned(),
+        value: demo.brokers,
+    };
+    loaded_with(global, vec![brokers], terminal)
+}
+
+/// Starts the log as configured. `RUST_LOG` counts where the level is not set.
+pub(crate) fn start_log(
+    loaded: &Loaded,
+    metrics: Option<&Metrics>,
+    terminal: &Terminal,
+) -> Result<LogGuard, Failure> {
+    let log = &loaded.config.log;
+    let is_open = is_default(loaded, "log.level");
+    let from_environment = std::env::var("RUST_LOG").ok().filter(|_| is_open);
+    // A command that a person waits for is quiet; a process that serves says what it does.
+    let quiet = (is_open && metrics.is_none()).then(|| "warn".to_owned());
+    let settings = LogSettings {
+        level: from_environment.or(quiet).unwrap_or_else(|| log.level.clone()),
+        format: log.format,
+        repeats: log.repeats.get(),
+        color: terminal.err_colors(),
+    };
+    Ok(start(&settings, metrics)?)
+}
+
+pub(crate) fn is_default(loaded: &Loaded, path: &str) -> bool {
+    loaded.settings.iter().any(|setting| setting.path == path && setting.origin == Origin::Default)
+}
+
+fn environment() -> Vec<(String, String)> {
+    // Names and values that are not text cannot be settings.
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+impl Global {
+    fn flags(&self) -> Vec<Flag> {
+        let flag = |name: &str, setting: &str, value: &Option<String>| {
+            let value = value.clone()?;
+            Some(Flag { name: name.to_owned(), setting: setting.to_owned(), value })
+        };
+        let mut flags: Vec<_> = self
+            .set
+            .iter()
+            .map(|(setting, value)| Flag {
+                name: "--set".to_owned(),
+                setting: setting.clone(),
+                value: value.clone(),
+            })
+            .collect();
+        flags.extend(
+            [
+                flag("--brokers", "kafka.brokers", &self.brokers),
+                flag("--log-level", "log.level", &self.log_level),
+                flag("--log-format", "log.format", &self.log_format),
+            ]
+            .into_iter()
+            .flatten(),
+        );
+        flags
+    }
+}
+
+/// Returns the folder for what is made in passing: the runtime folder of the session, else the cache folder.
+pub(crate) fn scratch_folder() -> Option<PathBuf> {
+    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = from("XDG_RUNTIME_DIR")
+        .filter(|path| path.is_dir())
+        .or_else(|| from("XDG_CACHE_HOME"))
+        .or_else(|| from("HOME").map(|home| home.join(".cache")));
+    folder.map(|folder| folder.join("postroom"))
+}

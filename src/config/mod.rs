@@ -1,0 +1,32 @@
+//! The configuration tree: load, check, explain, redact.
+//!
+//! Values come in four layers, each above the one before: defaults, the file (`postroom.toml`), the environment
+//! (`POSTROOM_KAFKA__BROKERS`, two underscores between levels), flags. Every problem is reported at once, with the place it
+//! comes from. Secrets may stand in files (`…_file`) and are never displayed.
+
+mod check;
+mod choice;
+mod leaf;
+mod librdkafka;
+mod lines;
+mod load;
+mod part;
+mod problem;
+mod reference;
+mod secret;
+mod sections;
+mod size;
+mod span;
+
+pub use leaf::{Broker, Brokers, Listen, StoreUrl, Template};
+pub use librdkafka::RawProperties;
+pub use load::{Flag, Loaded, Origin, Setting, Sources, load};
+pub use problem::{Problem, Problems};
+pub use reference::reference;
+pub use secret::Secret;
+pub use sections::{
+    Admin, Backoff, Config, DeadLetterLimit, Effect, Effects, GroupProtocol, Http, Kafka, Log, LogFormat,
+    Memory, OnGap, Registry, Sasl, SaslMechanism, Security, Shutdown, Start, StoreSection, Tls, Topics,
+};
+pub use size::ByteSize;
+pub(crate) use span::parse as parse_span;

@@ -1,0 +1,94 @@
+//! The error of a handler: its kind is the policy.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use postroom_core::{Class, Dependency, Ended, Failure, Outcome, Reason};
+
+/// What a handler answers instead of `Ok`. Any other error turns into [`Error::retry`] by `?`.
+#[derive(Clone, Debug)]
+pub struct Error {
+    policy: Policy,
+    message: String,
+}
+
+#[derive(Clone, Debug)]
+enum Policy {
+    Retry(Option<Duration>),
+    Dead(Reason),
+    Outage(Dependency),
+    Skip,
+    Fatal,
+}
+
+impl Error {
+    /// Try again with back-off, until the attempts are used up; then a dead letter.
+    pub fn retry(message: impl Into<String>) -> Self {
+        Self { policy: Policy::Retry(None), message: message.into() }
+    }
+
+    /// Try again, not before `after`: the other side said when.
+    pub fn retry_after(after: Duration, message: impl Into<String>) -> Self {
+        Self { policy: Policy::Retry(Some(after)), message: message.into() }
+    }
+
+    /// Never try again: a dead letter with reason `rejected`.
+    pub fn dead(message: impl Into<String>) -> Self {
+        Self { policy: Policy::Dead(Reason::Rejected), message: message.into() }
+    }
+
+    /// The event breaks a rule of its type: a dead letter with reason `invalid`.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self { policy: Policy::Dead(Reason::Invalid), message: message.into() }
+    }
+
+    /// A configured dependency is away: wait and probe, spend no attempt, dead-letter nothing.
+    pub fn outage(dependency: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { policy: Policy::Outage(Dependency(dependency.into())), message: message.into() }
+    }
+
+    /// Pass over the event by a rule of the handler's: finished, without effect.
+    pub fn skip(message: impl Into<String>) -> Self {
+        Self { policy: Policy::Skip, message: message.into() }
+    }
+
+    /// The process cannot go on: the event stays where it is, the group drains and stops.
+    pub fn fatal(message: impl Into<String>) -> Self {
+        Self { policy: Policy::Fatal, message: message.into() }
+    }
+
+    /// Returns what this error means for a single record.
+    pub(crate) fn outcome(self) -> Outcome {
+        match self.failure() {
+            Some(failure) => Outcome::Failed(failure),
+            None => Outcome::Skipped,
+        }
+    }
+
+    /// Returns the failure, or `None` for a skip.
+    pub(crate) fn failure(self) -> Option<Failure> {
+        let (class, detail) = match self.policy {
+            Policy::Retry(retry_after) => {
+                (Class::Transient { retry_after, ended: Ended::ByError }, "handler_error")
+            }
+            Policy::Dead(reason) => (Class::Dead(reason), "handler_refused"),
+            Policy::Outage(dependency) => (Class::Outage(dependency), "outage"),
+            Policy::Skip => return None,
+            Policy::Fatal => (Class::Fatal, "handler_fatal"),
+        };
+        Some(Failure::new(class, detail, self.message))
+    }
+}
+
+impl<E: std::error::Error> From<E> for Error {
+    fn from(error: E) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            message.push_str(": ");
+            message.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        Self::retry(message)
+    }
+}

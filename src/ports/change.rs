@@ -1,0 +1,219 @@
+//! Changes to the store's tables: effects make them, the store's engine carries them out.
+//!
+//! They say what happened to what, not which rows to write, so that every engine can follow. How a row answers
+//! is written down once, beside the engines (`adapters::store`).
+
+use crate::event::EventId;
+
+/// One change to a table.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Somebody did something on the blog: moves the last activity, never backwards.
+    Active {
+        /// Who.
+        user: String,
+        /// When, in milliseconds since the Unix epoch.
+        time: i64,
+    },
+    /// Something happened to a comment: moves the counts of its post and of its author.
+    Comment(CommentChange),
+    /// Something happened to a person's account.
+    Person(PersonChange),
+    /// Something happened to a post: moves its author's count.
+    Post(PostChange),
+    /// A user's own statement (one `INSERT`, `UPDATE`, `DELETE`, `REPLACE`, `WITH` or `CREATE`), with parameters
+    /// `?1`, `?2`, …
+    Statement {
+        /// The statement.
+        sql: String,
+        /// Its parameters.
+        params: Vec<Param>,
+    },
+    /// Whether new posts are announced to somebody, from a time on. Announcements of posts that are older than
+    /// the change's arrival but not older than its time are put right.
+    Subscription(SubscriptionChange),
+    /// A comment was written: notifies those who commented before it and the post's author, but never its writer.
+    ThreadComment(ThreadComment),
+    /// A post was published: its first publisher is the author that hears of its comments, also of those that
+    /// came before; and it is announced to subscribers, by one row that is expanded in chunks.
+    ThreadPost(ThreadPost),
+    /// Greets somebody who registered, once.
+    Welcome(Welcome),
+}
+
+/// Where an event stands among the others of its object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The event.
+    pub event: EventId,
+    /// When it happened, in milliseconds since the Unix epoch.
+    pub time: i64,
+    /// How it came.
+    pub arrival: Arrival,
+}
+
+/// How an event came: decides what counts as later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// From its own topic, in the order of offsets: it is later than all that came before.
+    InOrder,
+    /// A replay, or on a foreign topic: source times are compared.
+    OutOfOrder,
+}
+
+/// What happened to a post.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostChange {
+    /// The post.
+    pub post: String,
+    /// The event that says so.
+    pub origin: Origin,
+    /// What happened.
+    pub fact: PostFact,
+}
+
+/// The life of a post.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PostFact {
+    /// It became visible.
+    Published {
+        /// Who wrote it.
+        author: String,
+        /// What is shown of it.
+        content: PostContent,
+    },
+    /// It is no longer visible.
+    Removed,
+    /// It was changed; `None` leaves a field as it is.
+    Updated(PostContent),
+}
+
+/// What is shown of a post in lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PostContent {
+    /// Its title.
+    pub title: Option<String>,
+    /// Its path on the site.
+    pub slug: Option<String>,
+    /// The part of the site it belongs to.
+    pub section: Option<String>,
+}
+
+/// What happened to a comment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommentChange {
+    /// The comment.
+    pub comment: String,
+    /// The event that says so.
+    pub origin: Origin,
+    /// What happened.
+    pub fact: CommentFact,
+}
+
+/// The life of a comment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommentFact {
+    /// It was written.
+    Created {
+        /// The post it belongs to, known or not.
+        post: String,
+        /// Who wrote it.
+        author: String,
+    },
+    /// It is no longer visible.
+    Removed,
+}
+
+/// What happened to a person's account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PersonChange {
+    /// The user.
+    pub user: String,
+    /// The event that says so.
+    pub origin: Origin,
+    /// What happened.
+    pub fact: PersonFact,
+}
+
+/// The life of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PersonFact {
+    /// It was opened.
+    Registered(PersonContent),
+    /// It was closed: the address is forgotten, counts and activity stay.
+    Removed,
+    /// It was changed; `None` leaves a field as it is.
+    Updated(PersonContent),
+}
+
+/// What is kept of a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PersonContent {
+    /// The name to show.
+    pub name: Option<String>,
+    /// The address that mail goes to.
+    pub email: Option<String>,
+    /// Whether new posts are announced to them.
+    pub subscribed: Option<bool>,
+    /// The language to write in.
+    pub locale: Option<String>,
+}
+
+/// A comment in the thread of a post.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadComment {
+    /// The post, known or not.
+    pub post: String,
+    /// The comment.
+    pub comment: String,
+    /// Who wrote it.
+    pub author: String,
+    /// The event that says so.
+    pub origin: Origin,
+}
+
+/// A post that opens a thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadPost {
+    /// The post.
+    pub post: String,
+    /// Who published it.
+    pub author: String,
+    /// The event that says so.
+    pub origin: Origin,
+}
+
+/// A change of somebody's subscription to new posts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscriptionChange {
+    /// The user.
+    pub user: String,
+    /// From when on, in milliseconds since the Unix epoch.
+    pub time: i64,
+    /// Whether new posts are announced.
+    pub subscribed: bool,
+}
+
+/// A greeting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// Whom to greet.
+    pub user: String,
+    /// The event that says so.
+    pub origin: Origin,
+}
+
+/// A parameter of a statement.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Param {
+    /// SQL's null.
+    Null,
+    /// An integer.
+    Integer(i64),
+    /// A floating-point number.
+    Real(f64),
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Blob(Vec<u8>),
+}

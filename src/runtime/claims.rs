@@ -1,0 +1,127 @@
+//! Claiming a partition: the store's row, Kafka's commit and the log's range decide where it goes on.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use postroom_core::{Attempt, Generation, Offset, TopicPartition};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::ports::{Claim, CommittedPosition, Edge, Store, StoreError};
+use crate::runtime::start::StartRules;
+
+/// The outcome of a claim.
+#[derive(Debug)]
+pub(crate) enum ClaimAnswer {
+    /// It is ours; go on at `next` (`None`: where Kafka says).
+    Claimed { generation: Generation, claim: Claim, next: Option<Offset> },
+    /// The store or the broker is away: to be asked again.
+    Away { generation: Generation },
+    /// The group must not start here.
+    Refused(Refusal),
+}
+
+/// Why a group may not start where it would have to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.partition, self.message)
+    }
+}
+
+/// Makes claims beside the loop.
+pub(crate) struct Claims {
+    asker: Arc<Asker>,
+    answers: UnboundedSender<ClaimAnswer>,
+    committed: HashMap<Generation, Option<CommittedPosition>>,
+}
+
+struct Asker {
+    group: Arc<str>,
+    rules: StartRules,
+    store: Arc<dyn Store>,
+    edge: Arc<dyn Edge>,
+}
+
+impl Claims {
+    pub(crate) fn new(
+        group: Arc<str>,
+        rules: StartRules,
+        store: Arc<dyn Store>,
+        edge: Arc<dyn Edge>,
+        answers: UnboundedSender<ClaimAnswer>,
+    ) -> Self {
+        Self { asker: Arc::new(Asker { group, rules, store, edge }), answers, committed: HashMap::new() }
+    }
+
+    /// Notes what Kafka's commit said at an assignment.
+    pub(crate) fn assigned(&mut self, generation: Generation, committed: Option<CommittedPosition>) {
+        self.committed.insert(generation, committed);
+    }
+
+    /// Forgets an assignment.
+    pub(crate) fn released(&mut self, generation: Generation) {
+        self.committed.remove(&generation);
+    }
+
+    /// Asks the store and the broker; the answer comes through the inbox.
+    pub(crate) fn claim(&self, partition: TopicPartition, generation: Generation) {
+        let asker = Arc::clone(&self.asker);
+        let answers = self.answers.clone();
+        let committed = self.committed.get(&generation).cloned().flatten();
+        tokio::spawn(async move {
+            let answer = asker.ask(partition, generation, committed).await;
+            // A closed inbox means that the group has ended: nobody waits for the answer.
+            drop(answers.send(answer));
+        });
+    }
+
+    /// Keeps the number of an attempt over restarts; a store that is away costs only the count.
+    pub(crate) fn count_attempt(&self, partition: TopicPartition, offset: Offset, attempt: Attempt) {
+        let asker = Arc::clone(&self.asker);
+        tokio::spawn(async move {
+            let kept = asker.store.count_attempt(&asker.group, &partition, offset, attempt).await;
+            if let Err(error) = kept {
+                tracing::warn!(%partition, %offset, %error, "the attempt was not counted");
+            }
+        });
+    }
+}
+
+impl Asker {
+    async fn ask(
+        &self,
+        partition: TopicPartition,
+        generation: Generation,
+        committed: Option<CommittedPosition>,
+    ) -> ClaimAnswer {
+        let claim = match self.store.claim(&self.group, &partition).await {
+            Ok(claim) => claim,
+            Err(StoreError::Away(error)) => {
+                tracing::warn!(%partition, %error, "the store is away: the claim is repeated");
+                return ClaimAnswer::Away { generation };
+            }
+            Err(error @ (StoreError::Refused(_) | StoreError::Unusable(_))) => {
+                return ClaimAnswer::Refused(Refusal { partition, message: error.to_string() });
+            }
+        };
+        let log = match self.edge.log_range(&partition).await {
+            Ok(log) => log,
+            Err(error) => {
+                tracing::warn!(%partition, %error, "the log's range is not known: the claim is repeated");
+                return ClaimAnswer::Away { generation };
+            }
+        };
+        match self.rules.decide(&partition, claim.next, committed.as_ref(), log, self.store.id()) {
+            Ok(next) => ClaimAnswer::Claimed { generation, claim, next: Some(next) },
+            Err(message) => ClaimAnswer::Refused(Refusal { partition, message }),
+        }
+    }
+}

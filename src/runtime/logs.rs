@@ -1,0 +1,59 @@
+//! What the logs of a group's partitions hold, looked up now and then for lag.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use postroom_core::TopicPartition;
+
+use crate::ports::{Edge, LogRange};
+
+/// The ranges as of the last look.
+#[derive(Debug, Default)]
+pub(crate) struct Logs {
+    ranges: Mutex<BTreeMap<TopicPartition, Option<LogRange>>>,
+}
+
+impl Logs {
+    /// Adds a partition to those that are looked up.
+    pub(crate) fn watch(&self, partition: TopicPartition) {
+        self.lock().entry(partition).or_insert(None);
+    }
+
+    pub(crate) fn forget(&self, partition: &TopicPartition) {
+        self.lock().remove(partition);
+    }
+
+    pub(crate) fn range(&self, partition: &TopicPartition) -> Option<LogRange> {
+        self.lock().get(partition).copied().flatten()
+    }
+
+    /// How many partitions of each topic are watched here.
+    pub(crate) fn topic_partitions(&self) -> Vec<(String, usize)> {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for partition in self.lock().keys() {
+            *counts.entry(partition.topic.to_string()).or_default() += 1;
+        }
+        counts.into_iter().collect()
+    }
+
+    /// Looks them up every `interval` until it is dropped.
+    pub(crate) async fn keep_fresh(self: Arc<Self>, edge: Arc<dyn Edge>, interval: Duration) {
+        loop {
+            let watched: Vec<_> = self.lock().keys().cloned().collect();
+            for partition in watched {
+                // A broker that is away leaves the last look standing.
+                if let Ok(range) = edge.log_range(&partition).await
+                    && let Some(known) = self.lock().get_mut(&partition)
+                {
+                    *known = Some(range);
+                }
+            }
+            tokio::time::sleep(interval).await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Option<LogRange>>> {
+        self.ranges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,34 @@
+//! The thin shell around the core: await one happening, tell the processor, execute what it answers.
+
+mod age;
+mod application;
+mod batched;
+mod claims;
+mod clock;
+mod driver;
+mod group;
+mod logs;
+mod observe;
+
+mod service;
+pub mod shutdown;
+mod single;
+mod start;
+mod tally;
+mod wiring;
+mod worker;
+mod workers;
+
+pub use application::{Postroom, RunError, serve_until_asked};
+pub use claims::Refusal;
+pub use clock::Clock;
+pub use driver::Ending;
+pub use group::{Group, Position};
+pub use service::{Broker, Drainer, Service, StartError};
+pub use wiring::connection;
+
+/// What the test bench shares with the workers.
+pub(crate) mod bench {
+    pub(crate) use super::worker::{Desk, RunEnd, SharedClaim};
+    pub(crate) use super::workers::run_to_end;
+}

@@ -1,0 +1,290 @@
+//! A process: its store, its producer, its groups, from the configuration to the last released partition.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use postroom_core::Processor;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::adapters::registry;
+use crate::adapters::store::SqliteStore;
+use crate::codec::Codec;
+use crate::config::{Config, StoreUrl};
+use crate::kafka::{ConsumerConfig, KafkaEdge, Producer};
+use crate::ports::{Edge, EdgeError, FanOut, Rest, Store, StoreError};
+use crate::runtime::claims::Claims;
+use crate::runtime::clock::Clock;
+use crate::runtime::driver::{Control, Driver, Ending, Inbox};
+use crate::runtime::group::Group;
+use crate::runtime::logs::Logs;
+use crate::runtime::observe::Observer;
+use crate::runtime::start::StartRules;
+use crate::runtime::wiring;
+use crate::runtime::worker::Desk;
+use crate::runtime::workers::Workers;
+use crate::telemetry::{GroupShape, Metrics, MetricsError, Status, TopicShape};
+
+/// How often the ends of logs are looked up, for lag.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// How often announcements are expanded, and how many notifications at once.
+const EXPAND_INTERVAL: Duration = Duration::from_millis(200);
+const EXPAND_CHUNK: u32 = 1_000;
+
+/// Running groups with what they share.
+pub struct Service {
+    groups: Vec<Running>,
+    controls: Vec<mpsc::UnboundedSender<Control>>,
+    store: SqliteStore,
+    producer: Producer,
+    codec: Codec,
+    metrics: Metrics,
+    helpers: Vec<JoinHandle<()>>,
+}
+
+struct Running {
+    name: String,
+    ended: Option<oneshot::Receiver<Ending>>,
+}
+
+/// Why a process cannot start. Nothing has been joined, created or sent.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is no group to run.
+    #[error("no effect is enabled: enable one under [effects] or with --effects")]
+    NothingToDo,
+    /// Kafka refuses, or is not there.
+    #[error(transparent)]
+    Kafka(#[from] EdgeError),
+    /// A schema cannot be used.
+    #[error("the schemas cannot be used: {0}")]
+    Schemas(String),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A metric is declared wrongly: a bug.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// A thread could not be started.
+    #[error("no thread for the store: {0}")]
+    Thread(String),
+}
+
+impl Service {
+    /// Opens the store, connects and joins one consumer group for each of `groups`.
+    ///
+    /// # Errors
+    /// Says what is missing and what to do; then nothing is left behind.
+    pub async fn start(
+        config: &Config,
+        groups: Vec<Group>,
+        metrics: Metrics,
+        broker: Broker,
+    ) -> Result<Self, StartError> {
+        if groups.is_empty() {
+            return Err(StartError::NothingToDo);
+        }
+        let codec = registry::codec(wiring::limits(config), config.registry.directory.as_deref())
+            .map_err(StartError::Schemas)?;
+        let store = open_store(config).await?;
+        let producer = Producer::start(&wiring::producer(config))?;
+        metrics.board().connected_to(&config.kafka.brokers.to_string());
+        let mut service = Self {
+            groups: Vec::new(),
+            controls: Vec::new(),
+            store,
+            producer,
+            codec,
+            metrics,
+            helpers: Vec::new(),
+        };
+        let clock = Clock::start();
+        let share = groups.len();
+        for group in groups {
+            service.launch(config, group, clock, share, broker)?;
+        }
+        service.keep_expanding();
+        Ok(service)
+    }
+
+    /// Returns what all groups last said of themselves.
+    pub fn status(&self) -> Status {
+        self.metrics.board().status()
+    }
+
+    /// Returns the store, for reading.
+    pub fn store(&self) -> &SqliteStore {
+        &self.store
+    }
+
+    /// Returns the producer, for publishing events.
+    pub fn producer(&self) -> &Producer {
+        &self.producer
+    }
+
+    /// Returns the codec.
+    pub fn codec(&self) -> &Codec {
+        &self.codec
+    }
+
+    /// Asks every group to take no more work and to leave within the span.
+    pub fn drain(&self, within: Duration) {
+        self.drainer().drain(within);
+    }
+
+    /// Returns a handle that can drain the groups while somebody waits for them to end.
+    pub fn drainer(&self) -> Drainer {
+        Drainer { metrics: self.metrics.clone(), controls: self.controls.clone() }
+    }
+
+    /// Waits for all groups to end. When one ends by itself, the others are drained within `drain`.
+    pub async fn ended(&mut self, drain: Duration) -> Vec<(String, Ending)> {
+        let mut endings = Vec::new();
+        let mut waiting: FuturesUnordered<_> = self.groups.iter_mut().filter_map(Running::wait).collect();
+        let drainer = Drainer { metrics: self.metrics.clone(), controls: self.controls.clone() };
+        while let Some(ended) = waiting.next().await {
+            if endings.is_empty() && !waiting.is_empty() {
+                drainer.drain(drain);
+            }
+            endings.push(ended);
+        }
+        for helper in self.helpers.drain(..) {
+            helper.abort();
+        }
+        endings
+    }
+
+    fn launch(
+        &mut self,
+        config: &Config,
+        group: Group,
+        clock: Clock,
+        share: usize,
+        broker: Broker,
+    ) -> Result<(), StartError> {
+        let effect = config.effects.named(&group.name);
+        let consumer = wiring::consumer(config, &group, &effect, self.store.id(), share, broker);
+        let metrics = Arc::new(self.metrics.group(&shape(&consumer, &group))?);
+        let store: Arc<dyn Store> = Arc::new(self.store.clone());
+        let desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), Arc::clone(&store));
+        let name = Arc::clone(&desk.group);
+        let rules = StartRules::new(config, &group, &effect, &desk.retry_topic);
+        let settings = wiring::settings(config, &group, &effect, share);
+        let logs = Arc::new(Logs::default());
+
+        let route = wiring::route(config, &consumer.group, &group.name);
+        let (edge, edge_events) = KafkaEdge::start(consumer, route, self.producer.clone(), clock.origin())?;
+        let edge: Arc<dyn Edge> = Arc::new(edge);
+        let (reports, reported) = mpsc::unbounded_channel();
+        let (answers, answered) = mpsc::unbounded_channel();
+        let (control, controlled) = mpsc::unbounded_channel();
+        let (done, ended) = oneshot::channel();
+        let driver = Driver {
+            processor: Processor::new(settings),
+            edge: Arc::clone(&edge),
+            clock,
+            workers: Workers::new(Arc::clone(&group.worker), desk, group.placement, reports),
+            claims: Claims::new(Arc::clone(&name), rules, store, Arc::clone(&edge), answers),
+            observer: Observer::new(metrics, Arc::clone(&logs)),
+            shutdown_deadline: config.shutdown.deadline,
+            inbox: Inbox { edge: edge_events, reports: reported, claims: answered, control: controlled },
+            held: HashMap::new(),
+            ending: None,
+            draining: false,
+            closing: false,
+            dispatched: Vec::new(),
+        };
+        tokio::spawn(async move {
+            // The receiver is gone only when nobody waits for the end any more.
+            drop(done.send(driver.run().await));
+        });
+        self.helpers.push(tokio::spawn(logs.keep_fresh(edge, LOG_INTERVAL)));
+        self.controls.push(control);
+        self.groups.push(Running { name: name.to_string(), ended: Some(ended) });
+        Ok(())
+    }
+
+    /// Expands announcements to subscribers in chunks, beside the groups.
+    fn keep_expanding(&mut self) {
+        let store = self.store.clone();
+        self.helpers.push(tokio::spawn(async move {
+            loop {
+                // What is left waits for the next turn, in this process or another.
+                let more =
+                    matches!(store.expand_fan_out(EXPAND_CHUNK).await, Ok(done) if done.rest == Rest::More);
+                if !more {
+                    tokio::time::sleep(EXPAND_INTERVAL).await;
+                }
+            }
+        }));
+    }
+}
+
+/// Drains the groups of a service.
+#[derive(Clone)]
+pub struct Drainer {
+    metrics: Metrics,
+    controls: Vec<mpsc::UnboundedSender<Control>>,
+}
+
+impl Drainer {
+    /// Asks every group to take no more work and to leave within the span. Asking again changes nothing.
+    pub fn drain(&self, within: Duration) {
+        self.metrics.board().draining();
+        for control in &self.controls {
+            // A group that has ended needs no word.
+            drop(control.send(Control::Drain { within }));
+        }
+    }
+}
+
+impl Running {
+    fn wait(&mut self) -> Option<impl Future<Output = (String, Ending)> + use<>> {
+        let ended = self.ended.take()?;
+        let name = self.name.clone();
+        Some(async move {
+            let lost =
+                || Ending::Edge(EdgeError::Client("the group's driver ended without a word".to_owned()));
+            (name, ended.await.unwrap_or_else(|_| lost()))
+        })
+    }
+}
+
+async fn open_store(config: &Config) -> Result<SqliteStore, StartError> {
+    let StoreUrl::Sqlite(path) = config.store.url.clone();
+    tokio::task::spawn_blocking(move || SqliteStore::open(&path))
+        .await
+        .map_err(|error| StartError::Thread(error.to_string()))?
+        .map_err(StartError::from)
+}
+
+fn shape(consumer: &ConsumerConfig, group: &Group) -> GroupShape {
+    let topics = consumer.topics.iter().map(|topic| TopicShape {
+        topic: topic.clone(),
+        event_types: group
+            .types
+            .iter()
+            .filter(|kind| kind.topic == topic || topic.starts_with("retry."))
+            .map(|kind| kind.name.to_owned())
+            .collect(),
+    });
+    GroupShape {
+        group: consumer.group.clone(),
+        handler: group.name.clone(),
+        topics: topics.collect(),
+        dependencies: vec!["store".to_owned()],
+        poll_interval_limit: consumer.max_poll_interval,
+    }
+}
+
+/// Whether the broker is our own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broker {
+    /// A real cluster.
+    Cluster,
+    /// The embedded one, which needs settings of its own.
+    Embedded,
+}

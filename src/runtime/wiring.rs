@@ -1,0 +1,122 @@
+//! From the configuration to what the parts are built with.
+
+use std::collections::BTreeMap;
+
+use postroom_core::{Flood, Pressure, Settings};
+
+use crate::codec::Limits;
+use crate::config::{Config, Effect, GroupProtocol, OnGap, Start};
+use crate::kafka::{self, Connection, ConsumerConfig, DeadLetterRoute, ProducerConfig, Protocol};
+use crate::ports::StoreId;
+use crate::runtime::group::{Group, Position};
+use crate::runtime::service::Broker;
+
+/// How every client reaches the cluster.
+pub fn connection(config: &Config) -> Connection {
+    let mut connection = Connection::to(config.kafka.brokers.to_string());
+    connection.client_id.clone_from(&config.kafka.client_id);
+    connection.properties = properties(config);
+    connection
+}
+
+/// How large what is read may be.
+pub(crate) fn limits(config: &Config) -> Limits {
+    let headers = Limits::default().max_header_bytes;
+    Limits {
+        max_record_bytes: config.topics.max_record_bytes.bytes().saturating_add(headers),
+        ..Limits::default()
+    }
+}
+
+/// Where a group's dead letters go.
+pub(crate) fn route(config: &Config, group: &str, handler: &str) -> DeadLetterRoute {
+    let mut route = DeadLetterRoute::new(group, handler);
+    route.template = config.topics.dead_letter.to_string();
+    route
+}
+
+pub(crate) fn producer(config: &Config) -> ProducerConfig {
+    ProducerConfig::new(connection(config))
+}
+
+/// How one group reads.
+pub(crate) fn consumer(
+    config: &Config,
+    group: &Group,
+    effect: &Effect,
+    store: &StoreId,
+    share: usize,
+    broker: Broker,
+) -> ConsumerConfig {
+    let name = format!("{}{}", config.kafka.group_prefix, group.name);
+    let mut topics: Vec<String> = group.topics().into_iter().map(str::to_owned).collect();
+    topics.push(config.topics.retry.fill(&name, ""));
+    let mut consumer = ConsumerConfig::new(connection(config), name, topics);
+    consumer.protocol = match config.kafka.protocol {
+        GroupProtocol::Classic => Protocol::Cooperative,
+        GroupProtocol::Consumer => Protocol::Kip848,
+    };
+    consumer.instance_id =
+        config.kafka.instance_id.as_ref().map(|instance| format!("{instance}.{}", group.name));
+    consumer.start = match effect.start {
+        Start::Earliest => kafka::Start::Earliest,
+        Start::Latest => kafka::Start::Latest,
+    };
+    consumer.on_gap = match effect.on_gap {
+        OnGap::Stop => kafka::Gap::Stop,
+        OnGap::Continue => kafka::Gap::Continue,
+    };
+    consumer.session = config.kafka.session_timeout;
+    consumer.max_poll_interval = config.kafka.max_poll_interval;
+    consumer.drain = config.shutdown.deadline.min(config.kafka.session_timeout / 2);
+    consumer.memory.queue_bytes = (budget(config, share) / 4).min(consumer.memory.queue_bytes);
+    consumer.store = (group.position == Position::InStore).then(|| store.clone());
+    match broker {
+        Broker::Cluster => consumer,
+        Broker::Embedded => consumer.for_embedded(),
+    }
+}
+
+/// What the core is to know of a group.
+pub(crate) fn settings(config: &Config, group: &Group, effect: &Effect, share: usize) -> Settings {
+    let mut settings = group.settings(seed());
+    settings.pressure = Pressure { total_bytes: budget(config, share) / 2, ..Pressure::default() };
+    settings.flood = Flood {
+        minimum: effect.dead_letter_limit.minimum,
+        percent: effect.dead_letter_limit.percent,
+        window: effect.dead_letter_limit.window,
+    };
+    settings
+}
+
+/// One group's share of the memory budget, in bytes.
+fn budget(config: &Config, share: usize) -> usize {
+    config.memory.budget.bytes() / share.max(1)
+}
+
+fn seed() -> u64 {
+    fastrand::u64(..)
+}
+
+/// The client's own names for how connections are protected, with what is passed through.
+fn properties(config: &Config) -> BTreeMap<String, String> {
+    let kafka = &config.kafka;
+    let mut properties = BTreeMap::new();
+    let mut set = |key: &str, value: Option<String>| {
+        if let Some(value) = value {
+            properties.insert(key.to_owned(), value);
+        }
+    };
+    set("security.protocol", Some(kafka.security.word().to_owned()));
+    set("sasl.mechanism", kafka.sasl.mechanism.map(|mechanism| mechanism.word().to_owned()));
+    set("sasl.username", kafka.sasl.username.clone());
+    set("sasl.password", kafka.sasl.password.as_ref().map(|secret| secret.expose().to_owned()));
+    set("ssl.ca.location", kafka.tls.ca.as_ref().map(|path| path.display().to_string()));
+    set("ssl.certificate.location", kafka.tls.certificate.as_ref().map(|path| path.display().to_string()));
+    set("ssl.key.location", kafka.tls.key.as_ref().map(|path| path.display().to_string()));
+    set("ssl.key.password", kafka.tls.key_password.as_ref().map(|secret| secret.expose().to_owned()));
+    for (key, value) in kafka.librdkafka.iter() {
+        properties.insert(key.to_owned(), value.to_owned());
+    }
+    properties
+}

@@ -1,0 +1,118 @@
+//! What runs a run: decodes its records, calls the handler, makes the effects durable.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use postroom_core::{Class, Dependency, Failure, Outcome, Reason, Run, RunResult};
+use tokio::sync::Mutex;
+
+use crate::codec::Codec;
+use crate::event::{EventType, RawRecord};
+use crate::ports::{Applied, Claim, Store, StoreError, Unit};
+use crate::runtime::group::Group;
+use crate::runtime::tally::Tally;
+
+/// The claim under which a generation's units are applied, shared by its runs.
+pub(crate) type SharedClaim = Arc<Mutex<Claim>>;
+
+/// What a worker works with.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) group: Arc<str>,
+    pub(crate) retry_topic: Arc<str>,
+    /// The kinds of events that the group wants.
+    pub(crate) types: &'static [EventType],
+    pub(crate) codec: Codec,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) deadline: std::time::Duration,
+}
+
+/// Runs the runs of one group.
+pub(crate) trait Worker: Send + Sync + 'static {
+    /// Runs one; dropped when it is abandoned or its deadline passes.
+    fn run(&self, desk: Arc<Desk>, run: Run<RawRecord>, claim: SharedClaim) -> RunFuture;
+}
+
+pub(crate) type RunFuture = Pin<Box<dyn Future<Output = RunReport> + Send>>;
+
+/// How a run ended, and what is to be counted.
+#[derive(Debug)]
+pub(crate) struct RunReport {
+    pub(crate) end: RunEnd,
+    pub(crate) tally: Tally,
+}
+
+#[derive(Debug)]
+pub(crate) enum RunEnd {
+    /// As the processor takes it.
+    Ended(RunResult),
+    /// The store found a foreign epoch.
+    Fenced,
+}
+
+impl RunReport {
+    pub(crate) fn failed(failure: Failure) -> Self {
+        Self { end: RunEnd::Ended(RunResult::Failed(failure)), tally: Tally::default() }
+    }
+}
+
+impl Desk {
+    pub(crate) fn new(group: &Group, prefix: &str, codec: Codec, store: Arc<dyn Store>) -> Self {
+        let name = format!("{prefix}{}", group.name);
+        Self {
+            retry_topic: Arc::from(format!("retry.{name}")),
+            group: Arc::from(name),
+            types: group.types,
+            codec,
+            store,
+            deadline: group.deadline,
+        }
+    }
+
+    /// Says whether a record was replayed from a dead letter.
+    pub(crate) fn is_replay(&self, record: &RawRecord) -> bool {
+        record.partition().topic.as_str() == &*self.retry_topic
+    }
+
+    /// Applies a unit; `Ok(None)` means fenced.
+    pub(crate) async fn apply(&self, claim: &SharedClaim, unit: Unit) -> Result<Option<Outcome>, Failure> {
+        let applied = match &unit.guard {
+            crate::ports::Guard::Position { .. } => {
+                let mut claim = claim.lock().await;
+                self.store.apply(&mut claim, unit).await
+            }
+            // Only the epoch is read, so that units of one partition can share a commit.
+            crate::ports::Guard::Once { .. } => {
+                let mut copy = claim.lock().await.clone();
+                self.store.apply(&mut copy, unit).await
+            }
+        };
+        match applied {
+            Ok(Applied::Committed) => Ok(Some(Outcome::Done)),
+            Ok(Applied::Duplicate) => Ok(Some(Outcome::Skipped)),
+            Ok(Applied::Fenced) => Ok(None),
+            Err(error) => Err(store_failure(error)),
+        }
+    }
+}
+
+/// The class of a store's error: decided here, once.
+pub(crate) fn store_failure(error: StoreError) -> Failure {
+    let message = error.to_string();
+    match error {
+        StoreError::Away(_) => Failure::new(Class::Outage(Dependency("store".into())), "store_away", message),
+        StoreError::Refused(_) => Failure::new(Class::Dead(Reason::Rejected), "store_refused", message),
+        StoreError::Unusable(_) => Failure::new(Class::Fatal, "store_unusable", message),
+    }
+}
+
+/// A handler's panic as a failure.
+pub(crate) fn panic_failure(panic: &(dyn std::any::Any + Send)) -> Failure {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned());
+    Failure::new(Class::Dead(Reason::Panicked), "panic", format!("the handler panicked: {text}"))
+}
