@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use kafka_driver::{Member, OnRevoke, Told, fill, partition, range};
 use postroom::kafka::{
-    Admin, Connection, ConsumerConfig, DeadLetterRoute, Embedded, Producer, ProducerConfig, Protocol,
-    Publication, TopicDefaults, desired_topics,
+    Admin, Connection, ConsumerConfig, DeadLetterRoute, Embedded, KafkaEdge, Producer, ProducerConfig,
+    Protocol, Publication, TopicDefaults, desired_topics,
 };
 use postroom::ports::{Edge, EdgeError, StoreId};
 use postroom_core::{Class, DeadLetter, Failure, FetchEpoch, Generation, Offset, Partition, Reason, Ticket};
@@ -367,6 +367,24 @@ async fn the_missing_admin_api_is_named() {
     );
     let sources = ["posts".to_owned()];
     assert_eq!(admin.check_dead_letters(&DeadLetterRoute::new("g", "h"), &sources).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_would_read_its_own_dead_letters_is_refused() {
+    let world = World::new("posts", 1);
+    let mut config = world.config("posts");
+    config.topics.push("dlq.g.posts".to_owned());
+    let route = DeadLetterRoute::new("g", "h");
+
+    let error = KafkaEdge::start(config, route, world.producer, std::time::Instant::now()).unwrap_err();
+
+    assert!(error.to_string().contains("dlq.g.posts"), "{error}");
+}
+
+#[test]
+fn the_embedded_broker_may_move_between_threads() {
+    fn moves<T: Send + Sync>() {}
+    moves::<Embedded>();
 }
 
 #[tokio::test(flavor = "multi_thread")]
