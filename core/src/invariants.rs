@@ -143,35 +143,34 @@ mod tests {
 
     #[test]
     fn each_rule_sees_the_state_that_breaks_it() {
-        let mistakes: [(&str, fn(&mut Processor<()>)); 8] = [
-            ("runs in flight stay within the concurrency", |processor| {
-                processor.shared.settings.concurrency = std::num::NonZeroUsize::MIN;
-            }),
-            ("the bytes of all partitions add up", |processor| processor.shared.bytes += 1),
-            ("every run belongs to a partition that is held", |processor| {
-                processor.shared.runs.remove(&RunId(1));
-            }),
-            ("a partition is held under one generation", |processor| processor.current.clear()),
-            ("what is held is what is unfinished", |processor| held(processor).offsets.raise(Offset(1))),
-            ("no commit passes the lowest unfinished offset", |processor| {
-                let mut ahead = crate::offsets::Offsets::default();
-                ahead.raise(Offset(9));
-                held(processor).commits.commit(&ahead);
-            }),
-            ("every record is in one place", |processor| {
-                let lane = held(processor).lanes.lane_of(None, false);
-                held(processor).lanes.lane_mut(lane).unwrap().queue.clear();
-            }),
-            ("a lane runs one run at most", |processor| {
-                let lane = held(processor).lanes.lane_of(None, false);
-                held(processor).lanes.wake(lane);
-            }),
-        ];
-        for (rule, mistake) in mistakes {
-            let mut processor = at_work();
-            mistake(&mut processor);
-            assert_eq!(broken(&processor), Some(rule));
-        }
+        breaks("runs in flight stay within the concurrency", |processor| {
+            processor.shared.settings.concurrency = std::num::NonZeroUsize::MIN;
+        });
+        breaks("the bytes of all partitions add up", |processor| processor.shared.bytes += 1);
+        breaks("every run belongs to a partition that is held", |processor| {
+            processor.shared.runs.remove(&RunId(1));
+        });
+        breaks("a partition is held under one generation", |processor| processor.current.clear());
+        breaks("what is held is what is unfinished", |processor| held(processor).offsets.raise(Offset(1)));
+        breaks("no commit passes the lowest unfinished offset", |processor| {
+            let mut ahead = crate::offsets::Offsets::default();
+            ahead.raise(Offset(9));
+            held(processor).commits.commit(&ahead);
+        });
+        breaks("every record is in one place", |processor| {
+            let lane = held(processor).lanes.lane_of(None, false);
+            held(processor).lanes.lane_mut(lane).unwrap().queue.clear();
+        });
+        breaks("a lane runs one run at most", |processor| {
+            let lane = held(processor).lanes.lane_of(None, false);
+            held(processor).lanes.wake(lane);
+        });
+    }
+
+    fn breaks(rule: &str, mistake: impl Fn(&mut Processor<()>)) {
+        let mut processor = at_work();
+        mistake(&mut processor);
+        assert_eq!(broken(&processor), Some(rule));
     }
 
     /// Two partitions with a run in flight and a queued record each.
