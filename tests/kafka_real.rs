@@ -16,7 +16,9 @@ use postroom::kafka::{
     Step, TopicDefaults, desired_topics, scan,
 };
 use postroom::ports::{Edge, EdgeError, StoreId};
-use postroom_core::{Class, DeadLetter, Failure, Offset, OffsetRange, Partition, Reason, Ticket};
+use postroom_core::{
+    Class, DeadLetter, Failure, Generation, Offset, OffsetRange, Partition, Reason, Ticket, TopicPartition,
+};
 
 struct World {
     address: String,
@@ -412,4 +414,79 @@ async fn a_replay_reaches_its_group_once_and_a_new_failure_keeps_its_id() {
     let collection = collect(&connection, &letters).await.unwrap();
     assert!(collection.select(&Selection::default()).is_empty());
     assert_eq!(member.close(Duration::from_secs(10)).await, Ok(()));
+}
+
+/// What members saw of a partition: stretches of one assignment each, in the order of their beginning.
+fn stretches(members: &[Member], at: &TopicPartition) -> Vec<Vec<i64>> {
+    let mut stretches: BTreeMap<Generation, Vec<i64>> = BTreeMap::new();
+    for (generation, _, record) in members.iter().flat_map(|member| &member.records) {
+        if record.partition() == at {
+            stretches.entry(*generation).or_default().push(record.offset().0);
+        }
+    }
+    stretches.into_values().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_out_of_order_while_members_come_and_go() {
+    for protocol in PROTOCOLS {
+        let Some(world) = World::new(6).await else { return };
+        let writer = {
+            let (producer, topic) = (world.producer.clone(), world.posts());
+            tokio::spawn(async move {
+                for _ in 0..40 {
+                    fill(&producer, &topic, 6, 600).await;
+                    tokio::task::yield_now().await;
+                }
+            })
+        };
+        let mut gone: Vec<Member> = Vec::new();
+        let mut members: Vec<Member> = Vec::new();
+        for round in 0..8 {
+            members.push(Member::start(world.config(protocol), &world.producer));
+            for _ in 0..15 {
+                for member in &mut members {
+                    member.serve(Duration::from_millis(10)).await;
+                    member.commit_all();
+                }
+            }
+            if members.len() == 3 {
+                let mut leaver = members.remove(round % 3);
+                leaver.commit_all();
+                leaver.edge.close(leaver.moment(Duration::from_secs(10)));
+                while leaver.stopped.is_none() {
+                    leaver.serve(Duration::from_millis(5)).await;
+                    for member in &mut members {
+                        member.serve(Duration::from_millis(5)).await;
+                    }
+                }
+                assert_eq!(leaver.stopped, Some(Ok(())), "{protocol:?}");
+                gone.push(leaver);
+            }
+        }
+        writer.await.unwrap();
+        let ends: Vec<_> = (0..6).map(|number| partition(&world.posts(), number)).collect();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(40);
+        loop {
+            for member in &mut members {
+                member.serve(Duration::from_millis(10)).await;
+            }
+            let all = |at| members.iter().chain(&gone).any(|member| member.offsets(at).contains(&3_999));
+            if ends.iter().all(all) {
+                break;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{protocol:?}: records are missing");
+        }
+
+        gone.append(&mut members);
+        for at in &ends {
+            let mut next = 0;
+            for stretch in stretches(&gone, at) {
+                assert!(stretch[0] <= next, "{protocol:?} {at}: {} after {next}", stretch[0]);
+                assert!(stretch.windows(2).all(|pair| pair[1] == pair[0] + 1), "{protocol:?} {at}");
+                next = next.max(stretch.last().unwrap() + 1);
+            }
+            assert_eq!(next, 4_000, "{protocol:?} {at}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! A small driver for tests of the Kafka edge: it finishes every record at once and keeps a history.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
