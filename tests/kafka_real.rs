@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kafka_driver::{Member, OnRevoke, Told, fill, partition};
+use postroom::dead_letters::{Replay, Selection, collect, discard, read, render, replay};
 use postroom::kafka::{
     Admin, Connection, ConsumerConfig, DeadLetterRoute, Producer, ProducerConfig, Protocol, Publication,
     Step, TopicDefaults, desired_topics, scan,
@@ -333,4 +334,82 @@ async fn a_revocation_goes_on_after_its_deadline_where_nobody_answers() {
 
         assert!(first.history.iter().any(|told| matches!(told, Told::Revoked(_))), "{protocol:?}");
     }
+}
+
+async fn dead_letter_all(member: &mut Member, message: &str) {
+    let before = member.history.iter().filter(|told| matches!(told, Told::DeadLettered(_))).count();
+    let wanted = before + member.records.len();
+    for (generation, _, record) in member.records.drain(..) {
+        member.edge.dead_letter(DeadLetter {
+            partition: record.partition().clone(),
+            ticket: Ticket { generation, offset: record.offset() },
+            reason: Reason::Rejected,
+            failure: Failure::new(Class::Dead(Reason::Rejected), "no", message),
+            attempts: 1,
+            failing_for: Duration::from_secs(1),
+            payload: record,
+        });
+    }
+    let done = |member: &Member| {
+        member.history.iter().filter(|told| matches!(told, Told::DeadLettered(_))).count() == wanted
+    };
+    member.until("acknowledgements", done).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_reaches_its_group_once_and_a_new_failure_keeps_its_id() {
+    let Some(world) = World::new(2).await else { return };
+    fill(&world.producer, &world.posts(), 2, 600).await;
+    let mut config = world.config(Protocol::Kip848);
+    config.topics.push(format!("retry.{}", world.group()));
+    let mut member = Member::start(config, &world.producer);
+    member.until("records", |member| member.records.len() == 600).await;
+    dead_letter_all(&mut member, "first").await;
+    let connection = Connection::to(&world.address);
+    let letters = vec![format!("dlq.{}.{}", world.group(), world.posts())];
+    let collection = collect(&connection, &letters).await.unwrap();
+    assert_eq!(collection.select(&Selection::default()).len(), 600);
+    assert_eq!(collection.causes(&Selection::default())[0].count, 600);
+    let id = format!("{}/{}/1/7", world.group(), world.posts());
+    let mut order = Replay {
+        selection: Selection::default(),
+        by: "ops".to_owned(),
+        force: false,
+        dry_run: true,
+        rate: None,
+    };
+    let would = replay(&connection, &world.producer, &letters, &order, |_| {}).await.unwrap();
+    assert_eq!((would.sent.len(), would.refused.len()), (600, 0));
+    assert!(member.records.is_empty());
+
+    order.dry_run = false;
+    let mut told = 0;
+    let report = replay(&connection, &world.producer, &letters, &order, |sent| told = sent).await.unwrap();
+    assert_eq!((report.sent.len(), told), (600, 600));
+    member.until("the replays", |member| member.records.len() == 600).await;
+    let again = replay(&connection, &world.producer, &letters, &order, |_| {}).await.unwrap();
+    assert_eq!((again.sent.len(), again.refused.len()), (0, 600), "it is done");
+    let replayed = member
+        .records
+        .iter()
+        .find(|(_, _, record)| record.header("postroom-replay-of") == Some(id.as_bytes()));
+    let (_, _, replayed) = replayed.unwrap();
+    assert_eq!(replayed.value(), Some(&b"15"[..]));
+    assert_eq!(replayed.header("postroom-replay-by"), Some(&b"ops"[..]));
+    member.records.retain(|(_, _, record)| record.header("postroom-replay-of") == Some(id.as_bytes()));
+    dead_letter_all(&mut member, "second").await;
+
+    let collection = collect(&connection, &letters).await.unwrap();
+    let open = collection.select(&Selection::default());
+    assert_eq!(open.len(), 1);
+    assert_eq!((open[0].id.as_str(), open[0].replays, open[0].copies), (id.as_str(), 1, 2));
+    assert_eq!(open[0].message.as_deref(), Some("second"));
+    let record = read(&connection, &open[0].place).await.unwrap().unwrap();
+    let text = render(open[0], &record, |_| Ok("{}".to_owned()));
+    assert!(text.contains(&id) && text.contains("second") && text.contains("decoded"), "{text}");
+    let discarded = discard(&connection, &world.producer, &letters, &Selection::default(), "ops").await;
+    assert_eq!(discarded, Ok(1));
+    let collection = collect(&connection, &letters).await.unwrap();
+    assert!(collection.select(&Selection::default()).is_empty());
+    assert_eq!(member.close(Duration::from_secs(10)).await, Ok(()));
 }

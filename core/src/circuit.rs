@@ -129,3 +129,83 @@ impl Circuits {
         changes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn one_probe_closes_what_it_reached() {
+        let mut circuits = Circuits::default();
+        assert_eq!(circuits.gate(Moment::START), Gate::Free);
+
+        let until = outage(&mut circuits, 1, "smtp", Moment::START).unwrap();
+        assert_eq!(circuits.gate(Moment::START), Gate::Shut);
+        assert_eq!(circuits.gate(until), Gate::Probe);
+
+        assert_eq!(circuits.begin_probe(RunId(2)), [(smtp(), CircuitState::HalfOpen)]);
+        assert_eq!(circuits.gate(until), Gate::Shut);
+        assert_eq!(circuits.reached(RunId(2)), [(smtp(), CircuitState::Closed)]);
+        assert_eq!(circuits.gate(until), Gate::Free);
+    }
+
+    #[test]
+    fn runs_from_before_the_outage_neither_close_nor_lengthen_it() {
+        let mut circuits = Circuits::default();
+        let until = outage(&mut circuits, 1, "smtp", Moment::START).unwrap();
+
+        assert_eq!(outage(&mut circuits, 2, "smtp", Moment::START), None);
+        assert!(circuits.reached(RunId(3)).is_empty());
+        assert_eq!(circuits.states(), [(smtp(), CircuitState::Open { until })]);
+    }
+
+    #[test]
+    fn a_failed_probe_waits_longer_up_to_the_cap() {
+        let mut circuits = Circuits::default();
+        let mut now = outage(&mut circuits, 0, "smtp", Moment::START).unwrap();
+        let mut longest = Duration::ZERO;
+        for run in 1..200 {
+            assert_eq!(circuits.gate(now), Gate::Probe);
+            circuits.begin_probe(RunId(run));
+            let until = outage(&mut circuits, run, "smtp", now).unwrap();
+            longest = longest.max(until.since(now));
+            now = until;
+        }
+
+        let cap = Retry::default().cap;
+        assert!(longest <= cap && longest > cap / 2, "{longest:?}");
+    }
+
+    #[test]
+    fn an_abandoned_probe_is_free_again() {
+        let mut circuits = Circuits::default();
+        let until = outage(&mut circuits, 1, "smtp", Moment::START).unwrap();
+        circuits.begin_probe(RunId(2));
+
+        assert_eq!(circuits.end_probe(RunId(2)), [(smtp(), CircuitState::Open { until })]);
+        assert_eq!(circuits.gate(until), Gate::Probe);
+    }
+
+    #[test]
+    fn a_probe_waits_until_every_dependency_may_be_asked() {
+        let mut circuits = Circuits::default();
+        let first = outage(&mut circuits, 1, "smtp", Moment::START).unwrap();
+        let second = outage(&mut circuits, 2, "store", first).unwrap();
+
+        assert_eq!(circuits.gate(first), Gate::Shut);
+        assert_eq!(circuits.gate(second), Gate::Probe);
+    }
+
+    fn outage(circuits: &mut Circuits, run: u64, name: &'static str, now: Moment) -> Option<Moment> {
+        let mut jitter = Jitter::new(run);
+        circuits.outage(RunId(run), Dependency(name.into()), now, &Retry::default(), &mut jitter).1
+    }
+
+    fn smtp() -> Dependency {
+        Dependency("smtp".into())
+    }
+}

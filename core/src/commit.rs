@@ -84,3 +84,49 @@ impl Commits {
         self.acknowledged
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offsets(from: i64, count: i64) -> Offsets {
+        let mut offsets = Offsets::new(Some(Offset(from)), Vec::new());
+        for offset in from..from + count {
+            offsets.arrive(Offset(offset));
+        }
+        offsets
+    }
+
+    #[test]
+    fn nothing_is_committed_where_nothing_is_known() {
+        let mut commits = Commits::new(None);
+
+        assert_eq!(commits.commit(&Offsets::new(None, Vec::new())), None);
+    }
+
+    #[test]
+    fn a_position_below_kafkas_commit_is_not_committed() {
+        let mut commits = Commits::new(Some(Offset(12)));
+        let mut offsets = offsets(10, 4);
+        assert_eq!(commits.commit(&offsets), None);
+
+        offsets.raise(Offset(12));
+        assert_eq!(commits.commit(&offsets), Some((Offset(12), Vec::new())));
+    }
+
+    #[test]
+    fn a_commit_is_unsure_until_it_is_acknowledged() {
+        let mut commits = Commits::new(Some(Offset(10)));
+        assert!(!commits.is_unsure());
+        commits.changed();
+        assert!(commits.commit(&offsets(10, 4)).is_some());
+        assert!(commits.is_unsure() && !commits.has_news());
+
+        commits.failed();
+        assert!(commits.has_news());
+        assert!(commits.commit(&offsets(10, 4)).is_some());
+        commits.acknowledged(Offset(10));
+        assert!(!commits.is_unsure());
+        assert_eq!(commits.committed(), Some(Offset(10)));
+    }
+}

@@ -127,7 +127,7 @@ impl<T: Clone> Partition<T> {
                 if held.failed >= shared.settings.retry.max_attempts.get() {
                     self.bury(lane, slot, spent(ended), failure, shared);
                 } else {
-                    self.schedule(lane, slot, failure, shared);
+                    self.schedule(lane, slot, attempt, failure, shared);
                 }
             }
             Class::Outage(_) | Class::Fatal => {}
@@ -159,14 +159,15 @@ impl<T: Clone> Partition<T> {
         let Some(held) = self.records.get_mut(slots.first) else { return };
         match failure.class {
             Class::Transient { .. } => {
+                let attempt = held.attempt();
                 held.first_failed = held.first_failed.or(Some(shared.now));
                 if !shared.settings.has(Bug::AttemptsForgotten)
                     && !shared.settings.has(Bug::RetryBatchAsWhole)
                 {
                     let last_shared = shared.settings.retry.max_attempts.get() - 1;
-                    held.failed = held.attempt().0.min(last_shared);
+                    held.failed = attempt.0.min(last_shared);
                 }
-                self.schedule(lane, slots.first, failure, shared);
+                self.schedule(lane, slots.first, attempt, failure, shared);
             }
             Class::Dead(_) | Class::Outage(_) | Class::Fatal => {
                 self.put_back(lane, &[slots.first]);
@@ -204,7 +205,15 @@ impl<T: Clone> Partition<T> {
         }
     }
 
-    fn schedule(&mut self, lane: LaneId, slot: Slot, cause: Failure, shared: &mut Shared<T>) {
+    /// Lets a record wait for its next attempt after `attempt` failed.
+    fn schedule(
+        &mut self,
+        lane: LaneId,
+        slot: Slot,
+        attempt: Attempt,
+        cause: Failure,
+        shared: &mut Shared<T>,
+    ) {
         if matches!(self.phase, Phase::Draining { .. }) {
             self.put_back(lane, &[slot]);
             self.lanes.wake(lane);
@@ -218,7 +227,7 @@ impl<T: Clone> Partition<T> {
         let delay = shared.jitter.delay(&shared.settings.retry, held.failed);
         let at = shared.now.plus(delay.max(asked));
         held.stage = Stage::Waiting { until: at };
-        let (offset, attempt) = (held.offset, Attempt(held.failed));
+        let offset = held.offset;
         let ticket = Ticket { generation: self.generation, offset };
         shared.timers.set(at, Timer::Retry(self.generation, offset, slot));
         shared.emit(Output::RetryScheduled { partition: self.name.clone(), ticket, attempt, at, cause });

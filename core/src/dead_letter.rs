@@ -62,7 +62,7 @@ impl<T: Clone> Partition<T> {
     /// Finishes a record whose dead letter is acknowledged, be it that of an earlier sending.
     pub(crate) fn dead_lettered(&mut self, offset: Offset, shared: &mut Shared<T>) {
         let Some(dead) = self.dead.remove(&offset) else { return };
-        if dead.again_at.is_some() {
+        if dead.refusals > 0 {
             self.refused = self.refused.saturating_sub(1);
         }
         let Some(held) = self.records.get(dead.slot) else { return };
@@ -85,14 +85,19 @@ impl<T: Clone> Partition<T> {
         }
         if draining {
             let slot = dead.slot;
+            if dead.refusals > 0 {
+                self.refused = self.refused.saturating_sub(1);
+            }
             self.dead.remove(&offset);
             set_stage(&mut self.records, slot, Stage::Queued);
             return;
         }
+        if dead.refusals == 0 {
+            self.refused += 1;
+        }
         dead.refusals = dead.refusals.saturating_add(1);
         let at = shared.now.plus(shared.jitter.delay(&shared.settings.retry, dead.refusals));
         dead.again_at = Some(at);
-        self.refused += 1;
         shared.timers.set(at, Timer::DeadLetter(self.generation, offset));
     }
 
@@ -103,8 +108,12 @@ impl<T: Clone> Partition<T> {
             return;
         }
         dead.again_at = None;
-        self.refused = self.refused.saturating_sub(1);
         self.send(offset, shared);
+    }
+
+    /// Says whether a dead letter is under way.
+    pub(crate) fn awaits_acknowledgement(&self) -> bool {
+        self.dead.values().any(|dead| dead.again_at.is_none())
     }
 
     fn send(&mut self, offset: Offset, shared: &mut Shared<T>) {

@@ -52,3 +52,48 @@ impl Flood {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn flood(minimum: u32, percent: u32) -> Flood {
+        Flood::new(settings::Flood { minimum, percent, window: Duration::from_secs(60) })
+    }
+
+    fn at(seconds: u64) -> Moment {
+        Moment::after_start(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn the_minimum_is_always_let_out_and_the_next_is_not() {
+        let mut flood = flood(3, 50);
+
+        for _ in 0..3 {
+            assert_eq!(flood.admit(at(1)), Ok(()));
+        }
+        assert_eq!(flood.admit(at(1)), Err(Flooded { dead: 4, finished: 0 }));
+    }
+
+    #[test]
+    fn a_small_share_is_let_out() {
+        let mut flood = flood(3, 50);
+        flood.finished(at(1), 20);
+
+        for _ in 0..10 {
+            assert_eq!(flood.admit(at(1)), Ok(()));
+        }
+        assert_eq!(flood.admit(at(1)), Err(Flooded { dead: 11, finished: 20 }));
+    }
+
+    #[test]
+    fn a_new_window_begins_with_nothing() {
+        let mut flood = flood(1, 50);
+        assert_eq!(flood.admit(at(59)), Ok(()));
+        assert!(flood.admit(at(59)).is_err());
+
+        assert_eq!(flood.admit(at(60)), Ok(()));
+    }
+}

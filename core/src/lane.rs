@@ -64,3 +64,48 @@ impl Lane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_record_stands_alone_after_halving() {
+        for bad in 0..100 {
+            let mut lane = Lane::new(State::Running);
+            let (mut front, mut failures) = (0, 0);
+            loop {
+                let size = lane.run_size(100).min(100 - front);
+                if !(front..front + size).contains(&bad) {
+                    lane.pass(size);
+                    front += size;
+                } else if size > 1 {
+                    lane.suspect(size);
+                    failures += 1;
+                } else {
+                    break;
+                }
+            }
+
+            assert_eq!(front, bad);
+            assert!(failures <= 7, "{failures} failures before record {bad} stood alone");
+        }
+    }
+
+    #[test]
+    fn runs_grow_back_after_the_bad_record() {
+        let mut lane = Lane::new(State::Running);
+        lane.suspect(1);
+        assert_eq!(lane.run_size(50), 1);
+        lane.pass(1);
+
+        let sizes: Vec<usize> = (0..8)
+            .map(|_| {
+                let size = lane.run_size(50);
+                lane.pass(size);
+                size
+            })
+            .collect();
+        assert_eq!(sizes, [1, 2, 4, 8, 16, 32, 50, 50]);
+    }
+}

@@ -242,7 +242,9 @@ impl Lanes {
         let last = self.shards.len().saturating_sub(1);
         match key {
             Some(KeyHash(hash)) if last > 0 => {
-                let spread = (u128::from(hash) * u128::try_from(last).unwrap_or(1)) >> u64::BITS;
+                // A hash of few bits, such as a checksum, is spread too.
+                let mixed = hash.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                let spread = (u128::from(mixed) * u128::try_from(last).unwrap_or(1)) >> u64::BITS;
                 usize::try_from(spread).unwrap_or(0)
             }
             Some(_) => 0,
@@ -271,4 +273,128 @@ pub(crate) fn set_stage<T>(records: &mut Records<T>, slot: Slot, stage: Stage) {
 const SHARDS_A_RUN: usize = 16;
 
 /// More shards than this a partition cost memory and gain nothing.
-const MOST_SHARDS: usize = 1_024;
+const MOST_SHARDS: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::input::Record;
+
+    #[test]
+    fn a_lane_gives_nothing_while_its_run_is_in_flight() {
+        let mut desk = Desk::new(Ordering::Partition, 2);
+        desk.arrive([(0, 1), (1, 2), (2, 3)]);
+
+        assert_eq!(desk.take(), Some(vec![0, 1]));
+        assert_eq!(desk.take(), None);
+        desk.lanes.wake(LaneId::Shard(0));
+        assert_eq!(desk.take(), Some(vec![2]));
+    }
+
+    #[test]
+    fn a_key_that_waits_steps_aside_and_keeps_its_order() {
+        let mut desk = Desk::new(Ordering::Key, 1);
+        desk.arrive([(0, 1), (1, 1), (2, 2), (3, 1)]);
+        let shard = desk.lanes.lane_of(Some(KeyHash(1)), false);
+        assert_eq!(desk.take(), Some(vec![0]));
+
+        let slot = desk.slot(0);
+        desk.lanes.wait(shard, slot, &mut desk.records, &desk.settings);
+        assert_eq!(desk.take(), Some(vec![2]));
+        assert_eq!(desk.take(), None);
+        desk.lanes.wake(shard);
+        assert_eq!((desk.take(), desk.lanes.aside()), (None, 3));
+
+        let side = desk.lanes.lane_of(Some(KeyHash(1)), true);
+        desk.lanes.put_back(side, &[slot]);
+        for offset in [0, 1, 3] {
+            desk.lanes.wake(side);
+            assert_eq!(desk.take(), Some(vec![offset]));
+            assert_eq!(desk.take(), None);
+        }
+        desk.lanes.wake(side);
+        assert!(desk.lanes.sides.is_empty());
+    }
+
+    #[test]
+    fn lanes_do_not_grow_with_keys() {
+        let mut desk = Desk::new(Ordering::Key, 1);
+        let before = desk.lanes.shards.len();
+        desk.arrive((0_i64..10_000).map(|offset| (offset, offset.unsigned_abs() << 40)));
+
+        assert_eq!((desk.lanes.shards.len(), desk.lanes.sides.len()), (before, 0));
+    }
+
+    #[test]
+    fn keys_spread_over_the_shards() {
+        let lanes = Lanes::new(&Settings::default());
+        let mut counts = vec![0; lanes.shards.len()];
+        for number in 0..51_200_u64 {
+            let shard = lanes.shard_of(Some(KeyHash(number)));
+            *counts.get_mut(shard).unwrap() += 1;
+        }
+
+        let null_keys = counts.pop();
+        assert_eq!((counts.len(), null_keys), (MOST_SHARDS, Some(0)));
+        assert!(counts.iter().all(|count| (80..120).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_record_that_failed_before_begins_a_run_of_its_own() {
+        let mut desk = Desk::new(Ordering::Partition, 10);
+        desk.arrive([(0, 1), (1, 1), (2, 1), (3, 1)]);
+        let slot = desk.slot(2);
+        desk.records.get_mut(slot).unwrap().failed = 1;
+
+        assert_eq!(desk.take(), Some(vec![0, 1]));
+        desk.lanes.wake(LaneId::Shard(0));
+        assert_eq!(desk.take(), Some(vec![2, 3]));
+    }
+
+    #[test]
+    fn unordered_records_do_not_wait_for_each_other() {
+        let mut desk = Desk::new(Ordering::Unordered, 1);
+        desk.arrive([(0, 1), (1, 1)]);
+
+        assert_eq!((desk.take(), desk.take(), desk.take()), (Some(vec![0]), Some(vec![1]), None));
+    }
+
+    struct Desk {
+        lanes: Lanes,
+        records: Records<()>,
+        settings: Settings,
+    }
+
+    impl Desk {
+        fn new(ordering: Ordering, batch: usize) -> Self {
+            let batch = NonZeroUsize::new(batch).unwrap();
+            let settings = Settings { ordering, batch, ..Settings::default() };
+            Self { lanes: Lanes::new(&settings), records: Records::new(), settings }
+        }
+
+        fn arrive(&mut self, records: impl IntoIterator<Item = (i64, u64)>) {
+            for (offset, key) in records {
+                let key = Some(KeyHash(key));
+                let slot = self.records.insert(Record { offset: Offset(offset), key, bytes: 1, payload: () });
+                self.lanes.arrive(slot, key);
+            }
+        }
+
+        fn take(&mut self) -> Option<Vec<i64>> {
+            match self.lanes.take(&mut self.records, &self.settings)? {
+                Taken::Run { slots, .. } => {
+                    Some(slots.iter().map(|slot| self.records.get(slot).unwrap().offset.0).collect())
+                }
+                Taken::Spent { .. } => None,
+            }
+        }
+
+        fn slot(&self, offset: i64) -> Slot {
+            self.records.iter().find(|(_, held)| held.offset.0 == offset).unwrap().0
+        }
+    }
+}

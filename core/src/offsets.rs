@@ -223,3 +223,138 @@ const WIDTH: u32 = 6;
 
 /// The most ranges that a commit names.
 pub(crate) const RANGES: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn later_completion_does_not_move_the_watermark() {
+        let mut offsets = received(5, [5, 6, 7]);
+
+        offsets.finish(Offset(6));
+        assert_eq!((offsets.watermark(), finished(&offsets)), (Some(Offset(5)), vec![(6, 7)]));
+
+        offsets.finish(Offset(5));
+        assert_eq!((offsets.watermark(), finished(&offsets)), (Some(Offset(7)), vec![]));
+    }
+
+    #[test]
+    fn offsets_that_never_arrive_hold_nothing_up() {
+        let mut offsets = received(0, [0, 7, 1_000_000_007]);
+
+        offsets.finish(Offset(0));
+        assert_eq!(offsets.watermark(), Some(Offset(7)));
+        offsets.finish(Offset(7));
+        assert_eq!(offsets.watermark(), Some(Offset(1_000_000_007)));
+        offsets.finish(Offset(1_000_000_007));
+        assert_eq!(offsets.watermark(), Some(Offset(1_000_000_008)));
+        assert!(offsets.blocks.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_known_before_a_start_or_a_record() {
+        let mut offsets = Offsets::new(None, Vec::new());
+        assert_eq!(offsets.watermark(), None);
+
+        offsets.arrive(Offset(41));
+        assert_eq!(offsets.watermark(), Some(Offset(41)));
+    }
+
+    #[test]
+    fn what_was_seen_before_is_stale() {
+        let mut offsets = received(5, [5, 9]);
+
+        assert_eq!(offsets.arrive(Offset(9)), Arrival::Stale);
+        assert_eq!(offsets.arrive(Offset(4)), Arrival::Stale);
+        assert_eq!(offsets.arrive(Offset(10)), Arrival::Unfinished);
+    }
+
+    #[test]
+    fn the_hint_finishes_records_as_they_arrive_and_is_said_on_until_then() {
+        let hint = vec![range(20, 22), range(8, 10), range(9, 12), range(3, 4)];
+        let mut offsets = Offsets::new(Some(Offset(5)), hint);
+        assert_eq!((offsets.watermark(), finished(&offsets)), (Some(Offset(5)), vec![(8, 12), (20, 22)]));
+
+        let arrivals: Vec<_> = (5..14).map(|offset| offsets.arrive(Offset(offset))).collect();
+        assert_eq!(arrivals.iter().filter(|arrival| **arrival == Arrival::Finished).count(), 4);
+        assert_eq!(finished(&offsets), [(8, 12), (20, 22)]);
+    }
+
+    #[test]
+    fn raising_finishes_all_below_and_expects_nothing_below() {
+        let mut offsets = received(60, 60..70);
+
+        offsets.raise(Offset(66));
+        assert_eq!((offsets.watermark(), offsets.unfinished()), (Some(Offset(66)), 4));
+
+        offsets.raise(Offset(500));
+        assert_eq!((offsets.watermark(), offsets.unfinished()), (Some(Offset(500)), 0));
+        assert_eq!(offsets.arrive(Offset(499)), Arrival::Stale);
+    }
+
+    #[test]
+    fn a_commit_names_a_bounded_number_of_ranges_the_lowest() {
+        let mut offsets = received(0, 0..5_000);
+        for offset in (1..5_000).step_by(2) {
+            offsets.finish(Offset(offset));
+        }
+
+        let ranges = finished(&offsets);
+        assert_eq!((ranges.len(), ranges.last()), (RANGES, Some(&(1_023, 1_024))));
+    }
+
+    proptest! {
+        #[test]
+        fn a_map_of_offsets_says_the_same(
+            steps in prop::collection::vec((0_i64..200, 0_usize..300), 1..400),
+        ) {
+            let mut offsets = Offsets::new(Some(Offset(0)), Vec::new());
+            let mut model: BTreeMap<i64, bool> = BTreeMap::new();
+            let mut end = 0;
+            for (gap, pick) in steps {
+                let next = end + if gap < 190 { gap % 3 } else { gap };
+                offsets.arrive(Offset(next));
+                model.insert(next, false);
+                end = next + 1;
+                for pick in [pick, pick / 2] {
+                    if let Some((offset, done)) = model.iter_mut().nth(pick) {
+                        *done = true;
+                        offsets.finish(Offset(*offset));
+                    }
+                }
+
+                let open: Vec<i64> = model.iter().filter(|(_, done)| !**done).map(|(at, _)| *at).collect();
+                let watermark = open.first().copied().unwrap_or(end);
+                let said = finished(&offsets);
+                prop_assert_eq!(offsets.watermark(), Some(Offset(watermark)));
+                prop_assert_eq!(offsets.unfinished(), open.len());
+                for (offset, done) in model.range(watermark..) {
+                    let within = said.iter().any(|(from, to)| from <= offset && offset < to);
+                    prop_assert_eq!(within, *done, "offset {}", offset);
+                }
+                prop_assert!(said.iter().zip(said.iter().skip(1)).all(|(a, b)| a.1 < b.0));
+            }
+        }
+    }
+
+    fn received(start: i64, arrived: impl IntoIterator<Item = i64>) -> Offsets {
+        let mut offsets = Offsets::new(Some(Offset(start)), Vec::new());
+        for offset in arrived {
+            offsets.arrive(Offset(offset));
+        }
+        offsets
+    }
+
+    fn finished(offsets: &Offsets) -> Vec<(i64, i64)> {
+        offsets.finished().iter().map(|range| (range.from.0, range.to.0)).collect()
+    }
+
+    fn range(from: i64, to: i64) -> OffsetRange {
+        OffsetRange { from: Offset(from), to: Offset(to) }
+    }
+}

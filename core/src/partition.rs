@@ -32,7 +32,7 @@ pub(crate) struct Partition<T> {
     pub(crate) commits: Commits,
     /// Dead letters that are not acknowledged.
     pub(crate) dead: BTreeMap<Offset, Dead>,
-    /// How many of them were refused and wait to be sent again.
+    /// How many of them were refused at least once: the partition is paused over them.
     pub(crate) refused: usize,
     /// Attempts begun by earlier owners, of records that have not arrived.
     pub(crate) attempts: BTreeMap<Offset, Attempt>,
@@ -170,10 +170,10 @@ impl<T: Clone> Partition<T> {
             return;
         }
         self.paused = wanted;
-        let partition = self.name.clone();
+        let (partition, generation) = (self.name.clone(), self.generation);
         shared.emit(match wanted {
-            Some(cause) => Output::Pause { partition, cause },
-            None => Output::Resume { partition },
+            Some(cause) => Output::Pause { partition, generation, cause },
+            None => Output::Resume { partition, generation },
         });
     }
 

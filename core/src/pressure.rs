@@ -47,3 +47,55 @@ pub(crate) fn pressed(bytes: usize, settings: &Settings, before: bool) -> bool {
     let mark = settings.pressure.total_bytes;
     if before { bytes > mark / 2 } else { bytes >= mark.max(1) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIGHT: Load =
+        Load { unfinished: 0, aside: 0, refused: 0, pressed: false, head_waits: false, outage: false };
+
+    fn settings() -> Settings {
+        let mut settings = Settings::default();
+        settings.pressure.partition_records = 100;
+        settings.pressure.total_bytes = 1_000;
+        settings.retry.side_queue = 10;
+        settings
+    }
+
+    #[test]
+    fn fetching_stops_at_the_mark_and_goes_on_at_half() {
+        let verdict = |unfinished, paused| verdict(&Load { unfinished, ..LIGHT }, &settings(), paused);
+        let cause = Some(PauseCause::Backpressure);
+
+        assert_eq!((verdict(99, None), verdict(100, None)), (None, cause));
+        assert_eq!((verdict(51, cause), verdict(50, cause)), (cause, None));
+    }
+
+    #[test]
+    fn the_cause_says_what_holds_the_partition_up() {
+        let full = Load { unfinished: 100, ..LIGHT };
+        let verdict = |load: Load| verdict(&load, &settings(), None);
+
+        assert_eq!(verdict(Load { head_waits: true, ..full }), Some(PauseCause::Order));
+        assert_eq!(verdict(Load { outage: true, unfinished: 100, ..LIGHT }), Some(PauseCause::Circuit));
+        assert_eq!(verdict(Load { refused: 1, ..LIGHT }), Some(PauseCause::Order));
+        assert_eq!(verdict(Load { aside: 10, ..LIGHT }), None);
+        assert_eq!(verdict(Load { aside: 11, ..LIGHT }), Some(PauseCause::Order));
+    }
+
+    #[test]
+    fn a_partition_that_holds_nothing_is_not_paused_for_others() {
+        let verdict = |unfinished| verdict(&Load { unfinished, pressed: true, ..LIGHT }, &settings(), None);
+
+        assert_eq!((verdict(0), verdict(1)), (None, Some(PauseCause::Backpressure)));
+    }
+
+    #[test]
+    fn bytes_press_from_the_mark_down_to_half() {
+        let settings = settings();
+
+        assert_eq!((pressed(999, &settings, false), pressed(1_000, &settings, false)), (false, true));
+        assert_eq!((pressed(501, &settings, true), pressed(500, &settings, true)), (true, false));
+    }
+}

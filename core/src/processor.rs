@@ -187,6 +187,9 @@ impl<T: Clone> Processor<T> {
             let Some(generation) = self.turns.pop_front() else { return };
             let Some(partition) = self.partitions.get_mut(&generation) else { continue };
             let run = partition.dispatch(&mut self.shared);
+            if partition.lanes.aside() > 0 {
+                partition.review_pressure(&mut self.shared);
+            }
             partition.listed = partition.can_dispatch();
             if partition.listed {
                 self.turns.push_back(generation);

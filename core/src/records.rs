@@ -135,3 +135,47 @@ impl<T> Records<T> {
 pub(crate) fn weight(bytes: u32) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn memory_follows_what_is_unfinished() {
+        let mut records = Records::new();
+        for offset in 0..1_000 {
+            let slot = records.insert(record(offset));
+            assert_eq!((records.len(), records.bytes()), (1, 7));
+            assert_eq!(records.remove(slot).unwrap().offset, Offset(offset));
+        }
+
+        assert_eq!((records.slots.len(), records.len(), records.bytes()), (1, 0, 0));
+    }
+
+    #[test]
+    fn a_record_is_removed_once() {
+        let mut records = Records::new();
+        let slot = records.insert(record(3));
+
+        assert!(records.remove(slot).is_some());
+        assert!(records.remove(slot).is_none());
+        assert_eq!(records.free.len(), 1);
+    }
+
+    #[test]
+    fn attempts_of_earlier_owners_count() {
+        let mut records = Records::new();
+        let slot = records.insert(record(3));
+        let held = records.get_mut(slot).unwrap();
+        assert_eq!(held.attempt(), Attempt::FIRST);
+
+        held.begun_before(Attempt(3));
+        assert_eq!(held.attempt(), Attempt(4));
+    }
+
+    fn record(offset: i64) -> Record<()> {
+        Record { offset: Offset(offset), key: None, bytes: 7, payload: () }
+    }
+}

@@ -42,6 +42,7 @@ impl<T: Clone> Processor<T> {
     pub(crate) fn drain(&mut self, deadline: Moment) {
         if self.draining == Draining::No {
             self.draining = Draining::Yes;
+            self.shared.abandoned = 0;
         }
         let all: Vec<Generation> = self.partitions.keys().copied().collect();
         self.revoked(&all, deadline);
@@ -60,7 +61,7 @@ impl<T: Clone> Processor<T> {
         let idle = |partition: &Partition<T>| {
             matches!(partition.phase, Phase::Draining { .. })
                 && partition.in_flight == 0
-                && partition.dead.len() == partition.refused
+                && !partition.awaits_acknowledgement()
         };
         if self.partitions.get(&generation).is_some_and(idle) {
             self.release(generation);

@@ -32,3 +32,42 @@ impl Jitter {
         mixed ^ (mixed >> 31)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_are_spread_below_a_bound_that_doubles_up_to_the_cap() {
+        let retry = Retry::default();
+        for (failures, bound) in
+            [(1, 200), (2, 400), (5, 3_200), (9, 30_000), (40, 30_000), (u32::MAX, 30_000)]
+        {
+            let bound = Duration::from_millis(bound);
+            let mut jitter = Jitter::new(1);
+            let delays: Vec<Duration> = (0..2_000).map(|_| jitter.delay(&retry, failures)).collect();
+
+            assert!(delays.iter().all(|delay| !delay.is_zero() && *delay <= bound));
+            let mean = delays.iter().sum::<Duration>() / 2_000;
+            assert!(mean > bound * 45 / 100 && mean < bound * 55 / 100, "{mean:?} of {bound:?}");
+        }
+    }
+
+    #[test]
+    fn a_seed_repeats_its_delays() {
+        let delays = |seed| {
+            let mut jitter = Jitter::new(seed);
+            [1, 2, 3].map(|failures| jitter.delay(&Retry::default(), failures))
+        };
+
+        assert_eq!(delays(7), delays(7));
+        assert_ne!(delays(7), delays(8));
+    }
+
+    #[test]
+    fn no_base_means_no_delay() {
+        let retry = Retry { base: Duration::ZERO, ..Retry::default() };
+
+        assert_eq!(Jitter::new(1).delay(&retry, 5), Duration::ZERO);
+    }
+}

@@ -1,6 +1,7 @@
 //! What all partitions share: the outputs, the runs in flight, the timers, the limits.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use crate::circuit::Circuits;
 use crate::failure::Dependency;
@@ -120,7 +121,8 @@ impl<T> Shared<T> {
     pub(crate) fn commit_soon(&mut self) {
         if !self.commit_set {
             self.commit_set = true;
-            self.timers.set(self.now.plus(self.settings.commit_interval), Timer::Commit);
+            let interval = self.settings.commit_interval.max(SHORTEST_INTERVAL);
+            self.timers.set(self.now.plus(interval), Timer::Commit);
         }
     }
 
@@ -129,3 +131,6 @@ impl<T> Shared<T> {
         self.commit_set = false;
     }
 }
+
+/// A shorter commit interval counts as this one.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);

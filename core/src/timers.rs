@@ -49,3 +49,27 @@ impl Timers {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn timers_fire_once_in_the_order_of_their_moments_and_not_early() {
+        let at = |seconds| Moment::after_start(Duration::from_secs(seconds));
+        let mut timers = Timers::default();
+        timers.set(at(3), Timer::Commit);
+        timers.set(at(1), Timer::Deadline(Generation(4)));
+        timers.set(at(1), Timer::Claim(Generation(4)));
+
+        assert_eq!(timers.next(), Some(at(1)));
+        assert_eq!(timers.due(at(0)), None);
+        assert_eq!(timers.due(at(2)), Some((at(1), Timer::Claim(Generation(4)))));
+        assert_eq!(timers.due(at(2)), Some((at(1), Timer::Deadline(Generation(4)))));
+        assert_eq!(timers.due(at(2)), None);
+        assert_eq!(timers.due(at(3)), Some((at(3), Timer::Commit)));
+        assert_eq!(timers.next(), None);
+    }
+}

@@ -1,15 +1,19 @@
-//! The life of a partition, told input by input.
+//! The life of a partition: claimed, run, committed, given back.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
+
+mod group;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use postroom_core::{
-    Attempt, Claims, Class, Ended, Failure, FetchEpoch, Generation, Input, KeyHash, Moment, Offset, Ordering,
-    Outcome, Output, Partition, Processor, Reason, Record, Run, RunResult, Settings, Ticket, Topic,
+    Attempt, Claims, FetchEpoch, Generation, Input, Moment, Offset, OffsetRange, Ordering, Outcome, Output,
+    Partition, PartitionPhase, PauseCause, Pressure, Reason, Record, RunResult, Settings, Topic,
     TopicPartition,
 };
+
+use group::{Group, ONE, dead, name, ticket, transient};
 
 #[test]
 fn records_are_claimed_dispatched_finished_committed_and_released() {
@@ -67,7 +71,7 @@ fn a_failing_record_is_tried_eight_times_and_passes_with_its_acknowledged_dead_l
         Output::DeadLetter(letter) => Some((letter.reason, letter.attempts, letter.ticket)),
         _ => None,
     });
-    let ticket = Ticket { generation: ONE, offset: Offset(0) };
+    let ticket = ticket(0);
     assert_eq!(letter, Some((Reason::Exhausted, 8, ticket)));
     assert!(group.runs().is_empty());
 
@@ -100,7 +104,7 @@ fn a_lost_partition_is_dropped_without_a_commit() {
 fn a_drain_waits_for_what_is_in_flight_and_abandons_it_at_the_deadline() {
     let batch = NonZeroUsize::new(10).unwrap();
     let mut group = Group::new(Settings { ordering: Ordering::Partition, batch, ..Settings::default() });
-    group.tell(Input::Assigned { partition: name(), generation: ONE, start: None, finished: vec![] });
+    group.assign(None);
     group.records(0, 2);
     let run = group.runs().remove(0);
     group.records(2, 20);
@@ -123,72 +127,276 @@ fn a_drain_waits_for_what_is_in_flight_and_abandons_it_at_the_deadline() {
     ));
 }
 
-const ONE: Generation = Generation(1);
+#[test]
+fn records_below_the_claim_are_skipped_also_when_they_arrive_later() {
+    let mut group = from_store();
+    group.assign(Some(5));
+    group.records(5, 2);
 
-struct Group {
-    processor: Processor<u64>,
-    now: Moment,
-    outputs: Vec<Output<u64>>,
+    group.tell(Input::Claimed { generation: ONE, next: Some(Offset(9)), attempts: vec![] });
+    assert!(group.runs().is_empty());
+    group.records(7, 3);
+    assert_eq!(group.dispatched(), [[9]]);
+
+    group.wait(Duration::from_secs(1));
+    assert_eq!(group.commits(), [(9, vec![])]);
 }
 
-impl Group {
-    fn new(settings: Settings) -> Self {
-        Self { processor: Processor::new(settings), now: Moment::START, outputs: Vec::new() }
-    }
+#[test]
+fn a_claim_below_what_was_fetched_seeks_and_drops_what_is_queued() {
+    let mut group = from_store();
+    group.assign(Some(5));
+    group.records(5, 2);
 
-    fn at(&mut self, now: Moment, input: Input<u64>) {
-        self.now = now;
-        self.processor.handle(now, input);
-        self.outputs = std::iter::from_fn(|| self.processor.poll_output()).collect();
-    }
+    group.tell(Input::Claimed { generation: ONE, next: Some(Offset(3)), attempts: vec![] });
+    assert!(matches!(
+        group.outputs[..],
+        [Output::Seek { generation: ONE, offset: Offset(3), epoch: FetchEpoch(1), .. }]
+    ));
+    group.fetch(0, &[(7, None)]);
+    assert!(group.outputs.is_empty());
+    group.fetch(1, &[(3, None)]);
+    assert_eq!(group.dispatched(), [[3]]);
 
-    fn tell(&mut self, input: Input<u64>) {
-        self.at(self.now, input);
-    }
+    group.complete(&group.runs()[0], RunResult::Done);
+    group.wait(Duration::from_secs(2));
+    assert!(group.commits().is_empty(), "Kafka's commit at 5 is not moved back");
+}
 
-    fn wait(&mut self, span: Duration) {
-        self.at(self.now.plus(span), Input::Tick);
-    }
+#[test]
+fn a_claim_of_an_unknown_position_seeks() {
+    let mut group = from_store();
+    group.assign(None);
 
-    fn records(&mut self, from: u64, count: u64) {
-        let record = |offset: u64| Record {
-            offset: Offset(offset.cast_signed()),
-            key: Some(KeyHash(offset.wrapping_mul(0x9E37_79B9_7F4A_7C15))),
-            bytes: 100,
-            payload: offset,
-        };
-        let records = (from..from + count).map(record).collect();
-        self.tell(Input::Records { generation: ONE, epoch: FetchEpoch::default(), records });
-    }
+    group.tell(Input::Claimed { generation: ONE, next: Some(Offset(3)), attempts: vec![] });
+    assert!(matches!(group.outputs[..], [Output::Seek { offset: Offset(3), .. }]));
+}
 
-    fn complete(&mut self, run: &Run<u64>, result: RunResult) {
-        self.tell(Input::Completed { run: run.id, result });
-    }
+#[test]
+fn a_store_without_a_row_leaves_kafkas_position() {
+    let mut group = from_store();
+    group.assign(Some(5));
+    group.records(5, 1);
 
-    fn runs(&self) -> Vec<Run<u64>> {
-        let dispatched = |output: &Output<u64>| match output {
-            Output::Dispatch(run) => Some(run.clone()),
-            _ => None,
-        };
-        self.outputs.iter().filter_map(dispatched).collect()
-    }
+    group.tell(Input::Claimed { generation: ONE, next: None, attempts: vec![] });
+    assert_eq!(group.dispatched(), [[5]]);
+}
 
-    fn commits(&self) -> Vec<(i64, Vec<(i64, i64)>)> {
-        let committed = |output: &Output<u64>| match output {
-            Output::Commit { next, finished, .. } => {
-                Some((next.0, finished.iter().map(|range| (range.from.0, range.to.0)).collect()))
-            }
-            _ => None,
-        };
-        self.outputs.iter().filter_map(committed).collect()
+#[test]
+fn a_failed_claim_is_made_again_after_a_while() {
+    let mut group = from_store();
+    group.assign(Some(5));
+
+    group.tell(Input::ClaimFailed { generation: ONE });
+    group.tell(Input::ClaimFailed { generation: ONE });
+    assert!(group.outputs.is_empty());
+    group.until_due();
+    assert!(matches!(group.outputs[..], [Output::Claim { generation: ONE, .. }]));
+}
+
+#[test]
+fn attempts_of_earlier_owners_count_and_a_spent_record_is_dead_lettered_unseen() {
+    let mut group = from_store();
+    group.assign(Some(0));
+    group.records(0, 1);
+    let attempts = vec![(Offset(0), Attempt(7)), (Offset(1), Attempt(8))];
+    group.tell(Input::Claimed { generation: ONE, next: Some(Offset(0)), attempts });
+
+    assert!(matches!(group.outputs[0], Output::CountAttempt { attempt: Attempt(8), .. }));
+    assert_eq!(group.runs()[0].attempt, Attempt(8));
+
+    group.records(1, 1);
+    assert!(group.runs().is_empty());
+    assert_eq!(group.dead_letters(), [(1, Reason::Exhausted, 8)]);
+}
+
+#[test]
+fn a_fenced_partition_drops_everything_and_claims_again_once_it_is_verified() {
+    let mut group = from_store();
+    group.assign(Some(0));
+    group.records(0, 3);
+    group.tell(Input::Claimed { generation: ONE, next: Some(Offset(0)), attempts: vec![] });
+    let run = group.runs().remove(0);
+
+    group.tell(Input::Fenced { generation: ONE });
+    assert_eq!(group.outputs.iter().filter(|output| matches!(output, Output::Abandon { .. })).count(), 3);
+    assert!(matches!(group.outputs.last(), Some(Output::Verify { generation: ONE })));
+    assert_eq!(group.processor.snapshot().partitions[0].phase, PartitionPhase::Fenced);
+
+    group.complete(&run, RunResult::Done);
+    group.records(3, 2);
+    group.wait(Duration::from_secs(5));
+    assert!(group.outputs.is_empty());
+
+    group.tell(Input::Verified { generation: ONE });
+    assert!(matches!(group.outputs[..], [Output::Claim { .. }]));
+    group.tell(Input::Claimed { generation: ONE, next: Some(Offset(2)), attempts: vec![] });
+    assert!(matches!(group.outputs[..], [Output::Seek { offset: Offset(2), epoch: FetchEpoch(1), .. }]));
+    group.fetch(1, &[(2, None)]);
+    assert_eq!(group.dispatched(), [[2]]);
+}
+
+#[test]
+fn what_the_commit_metadata_calls_finished_is_not_run_again() {
+    let mut group = Group::new(Settings::default());
+    let finished = vec![OffsetRange { from: Offset(1), to: Offset(3) }];
+    group.tell(Input::Assigned { partition: name(), generation: ONE, start: Some(Offset(0)), finished });
+
+    group.records(0, 4);
+    assert_eq!(group.dispatched(), [[0], [3]]);
+    group.complete(&group.runs()[0], RunResult::Done);
+    group.wait(Duration::from_secs(1));
+    assert_eq!(group.commits(), [(3, vec![])]);
+}
+
+#[test]
+fn a_failed_commit_is_repeated_with_the_next() {
+    let mut group = Group::new(Settings::default());
+    group.assign(Some(0));
+    group.records(0, 1);
+    group.complete(&group.runs()[0], RunResult::Done);
+    group.wait(Duration::from_secs(1));
+    assert_eq!(group.commits(), [(1, vec![])]);
+
+    group.tell(Input::CommitFailed { generation: ONE });
+    group.wait(Duration::from_secs(1));
+    assert_eq!(group.commits(), [(1, vec![])]);
+    group.tell(Input::Committed { generation: ONE, next: Offset(1) });
+    group.wait(Duration::from_secs(5));
+    assert!(group.outputs.is_empty());
+    assert_eq!(group.processor.snapshot().partitions[0].committed, Some(Offset(1)));
+}
+
+#[test]
+fn a_revoke_waits_for_a_dead_letter_that_is_under_way_but_not_for_a_refused_one() {
+    for refused in [false, true] {
+        let mut group = Group::new(Settings::default());
+        group.assign(Some(0));
+        group.records(0, 1);
+        group.complete(&group.runs()[0], dead(Reason::Rejected));
+        let deadline = group.now.plus(Duration::from_secs(9));
+        group.tell(Input::Revoked { generations: vec![ONE], deadline });
+        assert!(group.outputs.is_empty());
+
+        group.tell(if refused {
+            Input::DeadLetterFailed { ticket: ticket(0) }
+        } else {
+            Input::DeadLettered { ticket: ticket(0) }
+        });
+        let unfinished = usize::from(refused);
+        assert_eq!(group.commits().len(), 1 - unfinished);
+        assert!(
+            matches!(group.outputs.last(), Some(Output::Released { unfinished: left, .. }) if *left == unfinished)
+        );
     }
 }
 
-fn name() -> TopicPartition {
-    TopicPartition::new(Topic::new("blog.comments"), Partition(0))
+#[test]
+fn a_partition_assigned_anew_forgets_its_older_generation() {
+    let mut group = Group::new(Settings::default());
+    group.assign(Some(0));
+    group.records(0, 1);
+    let run = group.runs().remove(0);
+
+    let two = Generation(2);
+    group.tell(Input::Assigned {
+        partition: name(),
+        generation: two,
+        start: Some(Offset(0)),
+        finished: vec![],
+    });
+    assert!(matches!(
+        group.outputs[..],
+        [Output::Abandon { .. }, Output::Released { generation: ONE, unfinished: 1, .. }]
+    ));
+    group.complete(&run, RunResult::Done);
+    group.records(1, 1);
+    group.wait(Duration::from_secs(5));
+    assert!(group.outputs.is_empty());
 }
 
-fn transient() -> Failure {
-    let class = Class::Transient { retry_after: None, ended: Ended::ByError };
-    Failure::new(class, "smtp_451", "the mailbox is busy")
+#[test]
+fn a_partition_assigned_during_a_drain_is_released_at_once() {
+    let mut group = Group::new(Settings::default());
+    group.tell(Input::Drain { deadline: Moment::START.plus(Duration::from_secs(5)) });
+    assert!(matches!(group.outputs[..], [Output::Drained { abandoned: 0 }]));
+
+    group.assign(Some(0));
+    assert!(matches!(group.outputs[..], [Output::Released { generation: ONE, unfinished: 0, .. }]));
+    group.tell(Input::Drain { deadline: Moment::START });
+    assert!(group.outputs.is_empty());
 }
+
+#[test]
+fn fetching_pauses_at_the_mark_and_resumes_at_half() {
+    let pressure = Pressure { partition_records: 10, ..Pressure::default() };
+    let mut group = Group::new(Settings { pressure, ordering: Ordering::Partition, ..Settings::default() });
+    group.assign(Some(0));
+
+    group.records(0, 12);
+    let paused =
+        |output: &Output<u64>| matches!(output, Output::Pause { cause: PauseCause::Backpressure, .. });
+    assert!(group.outputs.iter().any(paused));
+    for left in (5..12).rev() {
+        group.complete(&group.runs()[0], RunResult::Done);
+        let resumed = group.outputs.iter().any(|output| matches!(output, Output::Resume { .. }));
+        assert_eq!(resumed, left == 5);
+    }
+}
+
+fn from_store() -> Group {
+    Group::new(Settings { claims: Claims::FromStore, ..Settings::default() })
+}
+
+#[test]
+fn partitions_take_turns() {
+    let concurrency = NonZeroUsize::new(4).unwrap();
+    let mut group =
+        Group::new(Settings { concurrency, ordering: Ordering::Unordered, ..Settings::default() });
+    group.assign(Some(0));
+    group.records(0, 100);
+    let mut runs = group.runs();
+    assert_eq!(runs.len(), 4);
+    second_partition(&mut group, 100);
+
+    let mut of_second = 0;
+    for _ in 0..40 {
+        group.complete(&runs.remove(0), RunResult::Done);
+        of_second += group.runs().iter().filter(|run| run.generation == TWO).count();
+        runs.extend(group.runs());
+    }
+    assert_eq!(of_second, 20);
+}
+
+#[test]
+fn bytes_of_all_partitions_pause_those_that_hold_some() {
+    let pressure = Pressure { total_bytes: 1_000, ..Pressure::default() };
+    let mut group = Group::new(Settings { pressure, ordering: Ordering::Partition, ..Settings::default() });
+    second_partition(&mut group, 0);
+    let two = group.runs();
+    assert!(two.is_empty());
+
+    group.tell(Input::Assigned {
+        partition: TopicPartition::new(Topic::new("blog.comments"), Partition(2)),
+        generation: Generation(3),
+        start: Some(Offset(0)),
+        finished: vec![],
+    });
+    let record = |offset| Record { offset: Offset(offset), key: None, bytes: 100, payload: 0 };
+    let records = (0..10).map(record).collect();
+    group.tell(Input::Records { generation: Generation(3), epoch: FetchEpoch::default(), records });
+
+    let paused: Vec<bool> =
+        group.processor.snapshot().partitions.iter().map(|partition| partition.paused.is_some()).collect();
+    assert_eq!(paused, [false, true]);
+}
+
+fn second_partition(group: &mut Group, count: i64) {
+    let partition = TopicPartition::new(Topic::new("blog.comments"), Partition(1));
+    group.tell(Input::Assigned { partition, generation: TWO, start: Some(Offset(0)), finished: vec![] });
+    let record = |offset| Record { offset: Offset(offset), key: None, bytes: 100, payload: 0 };
+    let records = (0..count).map(record).collect();
+    group.tell(Input::Records { generation: TWO, epoch: FetchEpoch::default(), records });
+}
+
+const TWO: Generation = Generation(2);

@@ -124,6 +124,8 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests")]
+
     use super::*;
     use crate::dead_letters::entry::tests::record;
 

@@ -169,6 +169,8 @@ const NAMES: [Names; 6] = [
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
     use crate::dead_letters::entry::tests::record;
 

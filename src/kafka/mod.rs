@@ -34,8 +34,8 @@ pub use context::EdgeCounters;
 pub use dead_letter::{DEFAULT_TEMPLATE, DeadLetterRoute, PREFIX, REPLAY_OF, REPLAY_PREFIX};
 pub use edge::KafkaEdge;
 pub use embedded::Embedded;
-pub use producer::{Delivery, Producer, ProducerConfig, Publication, PublishError, Published};
 pub use follow::{ReadFrom, follow};
+pub use producer::{Delivery, Producer, ProducerConfig, Publication, PublishError, Published};
 pub use scan::{read_at, scan};
 pub use topics::{ActualTopic, Conflict, DesiredTopic, Plan, Step, TopicDefaults, TopicRole, desired_topics};
 

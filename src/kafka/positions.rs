@@ -146,13 +146,13 @@ impl EdgeContext {
     ) -> Option<Offset> {
         let committed = self.committed(consumer, &super::commands::only(partition))?;
         let elements = committed.elements();
-        match elements.first()?.offset() {
-            ClientOffset::Offset(next) => Some(Offset(next)),
-            _ => Some(match self.config.start {
-                Start::Earliest => log.start,
-                Start::Latest => log.end,
-            }),
+        if let ClientOffset::Offset(next) = elements.first()?.offset() {
+            return Some(Offset(next));
         }
+        Some(match self.config.start {
+            Start::Earliest => log.start,
+            Start::Latest => log.end,
+        })
     }
 }
 

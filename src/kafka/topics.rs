@@ -287,6 +287,8 @@ pub(crate) const HEADER_ROOM: u64 = 16 * 1_024;
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     fn groups() -> Vec<(DeadLetterRoute, Vec<String>)> {

@@ -171,7 +171,7 @@ impl Service {
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
         let desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), Arc::clone(&store));
         let name = Arc::clone(&desk.group);
-        let rules = StartRules::new(&group, &effect, &desk.retry_topic);
+        let rules = StartRules::new(config, &group, &effect, &desk.retry_topic);
         let settings = wiring::settings(config, &group, &effect, share);
         let logs = Arc::new(Logs::default());
 

@@ -29,7 +29,7 @@ impl<H: Handler> Worker for Single<H> {
             let Some((_offset, record)) = run.records.into_iter().next() else {
                 return ended(RunResult::Done, Tally::default());
             };
-            let envelope = match desk.codec.envelope::<H::Event>(&record) {
+            let envelope = match desk.codec.envelope_of::<H::Event>(&record, desk.types) {
                 Ok(Some(envelope)) => envelope,
                 Ok(None) => return finished(OTHER, Outcome::Skipped),
                 Err(error) => return RunReport::failed(Failure::from(error)),

@@ -4,11 +4,12 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::edge::Command;
+use super::happening::Happening;
 use super::history::{Letter, Process, What};
-use super::nemesis::Window;
 use super::reached::Point;
+use super::window::Window;
 use super::worker::Step;
-use super::world::{Happening, World};
+use super::world::World;
 use crate::failure::Reason;
 use crate::input::Input;
 use crate::output::{CircuitState, DeadLetter, HaltCause, Output, Run};
@@ -141,17 +142,11 @@ impl World {
                     self.commit(process, place, generation, next, finished);
                 }
             }
-            Output::Pause { partition, .. } => {
+            Output::Pause { generation, .. } => {
                 self.reached.note(Point::Paused);
-                if let Some(place) = self.broker.index_of(&partition) {
-                    self.order(process, Command::Pause(place));
-                }
+                self.order(process, Command::Pause(generation));
             }
-            Output::Resume { partition } => {
-                if let Some(place) = self.broker.index_of(&partition) {
-                    self.order(process, Command::Resume(place));
-                }
-            }
+            Output::Resume { generation, .. } => self.order(process, Command::Resume(generation)),
             Output::Released { generation, .. } => self.released(process, generation),
             Output::Circuit { state, .. } => {
                 if matches!(state, CircuitState::Open { .. }) {

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::group::Membership;
+use super::happening::Happening;
 use super::history::{Process, RowPolicy, Sender, What};
 use super::member::{Fetching, Held};
 use super::plan::Acceptance;
 use super::reached::Point;
 use super::store::Row;
-use super::world::{Happening, World};
+use super::world::World;
 use crate::input::{Input, Record};
 use crate::record::{Attempt, FetchEpoch, Generation, KeyHash, Offset, OffsetRange};
 use crate::settings::Claims;
@@ -16,8 +17,8 @@ use crate::settings::Claims;
 /// What the driver asks the poll thread for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Command {
-    Pause(usize),
-    Resume(usize),
+    Pause(Generation),
+    Resume(Generation),
     Seek(Generation, Offset, FetchEpoch),
     Verify(Generation),
 }
@@ -114,13 +115,15 @@ impl World {
     pub(super) fn command(&mut self, process: Process, command: Command) {
         let member = self.member(process);
         match command {
-            Command::Pause(place) => {
-                if let Some(held) = member.held.get_mut(&place).filter(|h| h.fetching == Fetching::Yes) {
+            Command::Pause(generation) => {
+                let held = member.held.values_mut().find(|held| held.generation == generation);
+                if let Some(held) = held.filter(|held| held.fetching == Fetching::Yes) {
                     held.fetching = Fetching::Paused;
                 }
             }
-            Command::Resume(place) => {
-                if let Some(held) = member.held.get_mut(&place).filter(|h| h.fetching == Fetching::Paused) {
+            Command::Resume(generation) => {
+                let held = member.held.values_mut().find(|held| held.generation == generation);
+                if let Some(held) = held.filter(|held| held.fetching == Fetching::Paused) {
                     held.fetching = Fetching::Yes;
                 }
                 self.wake_poll(process);

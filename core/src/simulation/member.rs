@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::group::{MemberId, Membership};
+use super::happening::Happening;
 use super::history::Letter;
 use super::script::Verdict;
-use super::world::Happening;
 use crate::failure::Failure;
 use crate::input::Outcome;
 use crate::processor::Processor;

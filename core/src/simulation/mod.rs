@@ -16,11 +16,13 @@
     reason = "narrator, traps and checker each speak of a few variants"
 )]
 
+mod batch;
 mod broker;
 pub mod checker;
 mod driver;
 mod edge;
 mod group;
+mod happening;
 mod history;
 mod member;
 mod nemesis;
@@ -30,6 +32,7 @@ mod reached;
 mod rebalance;
 mod script;
 mod store;
+mod window;
 mod worker;
 mod world;
 

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::group::Membership;
+use super::happening::Happening;
 use super::history::{Process, What};
 use super::member::{Callback, Fetching, Held, Then};
 use super::plan::Protocol;
 use super::reached::Point;
-use super::world::{Happening, World};
+use super::world::World;
 use crate::input::Input;
 use crate::record::{FetchEpoch, Generation, Offset};
 

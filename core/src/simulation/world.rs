@@ -1,25 +1,22 @@
 //! The world: one queue of happenings in virtual time, in one thread.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use super::broker::Broker;
-use super::edge::{Command, CommitSent};
-use super::group::{Group, MemberId, Membership, Notice};
-use super::history::Letter;
+use super::group::{Group, Notice};
+use super::happening::{Due, Happening};
 use super::history::{Entry, History, Process, Rules, What};
 use super::member::{Life, Member};
-use super::nemesis::{Nemesis, Window};
+use super::nemesis::Nemesis;
 use super::plan::{Plan, Protocol};
 use super::random::Random;
 use super::reached::{Point, Reached};
-use super::store::{Move, Store};
-use super::worker::{Reply, Step};
+use super::store::Store;
+use super::window::Window;
 use crate::bugs::Bug;
-use crate::input::Input;
-use crate::output::DeadLetter;
-use crate::record::{Generation, Moment, RunId};
+use crate::record::Moment;
 
 /// Everything that exists.
 #[derive(Debug)]
@@ -43,49 +40,6 @@ pub(super) struct World {
     entries: Vec<Entry>,
     queue: BinaryHeap<Reverse<Due>>,
     sequence: u64,
-}
-
-/// Something that will happen.
-#[derive(Debug)]
-pub(super) enum Happening {
-    // In a process: waits while it stands still, ends with it.
-    Tell(Process, Box<Input<Letter>>),
-    Tick(Process),
-    Poll(Process),
-    Command(Process, Command),
-    Rejoin(Process),
-    Assignment(Process, Membership, BTreeSet<usize>),
-    Heartbeat(Process),
-    CallbackEnd(Process, u64),
-    CallbackLimit(Process, u64),
-    Close(Process),
-    CloseLimit(Process),
-    Work(Process, RunId, Step),
-    StoreReply(Process, RunId, Reply),
-    ClaimReply(Process, usize, Generation, Option<super::store::Row>),
-    CommitReply(Process, usize, Generation, Result<crate::record::Offset, ()>),
-    // On the way to a server: happens whatever becomes of the sender.
-    CommitArrives(Process, Box<CommitSent>),
-    DeadLetterArrives(Process, Box<DeadLetter<Letter>>),
-    ClaimArrives(Process, usize, Generation),
-    TransactionArrives(Process, RunId, usize, Move, Box<[Letter]>, Box<[Letter]>, Generation),
-    ReadArrives(Process, RunId, usize),
-    JoinArrives(MemberId, BTreeSet<usize>, u32),
-    // In the world.
-    Produce(usize),
-    JoinLimit(u32),
-    Expire(Process, MemberId),
-    Thaw(Process),
-    Restart(usize),
-    Nemesis,
-    Calm,
-}
-
-#[derive(Debug)]
-struct Due {
-    at: Moment,
-    sequence: u64,
-    what: Happening,
 }
 
 /// How long nothing may move once the faults are over: the stall time-out's default.
@@ -299,61 +253,5 @@ impl World {
                 self.wake_poll(Process(u32::try_from(index).unwrap_or(0)));
             }
         }
-    }
-}
-
-impl Happening {
-    /// Returns the process in which it happens.
-    fn process(&self) -> Option<Process> {
-        match self {
-            Self::Tell(process, _)
-            | Self::Tick(process)
-            | Self::Poll(process)
-            | Self::Command(process, _)
-            | Self::Rejoin(process)
-            | Self::Assignment(process, _, _)
-            | Self::Heartbeat(process)
-            | Self::CallbackEnd(process, _)
-            | Self::CallbackLimit(process, _)
-            | Self::Close(process)
-            | Self::CloseLimit(process)
-            | Self::Work(process, _, _)
-            | Self::StoreReply(process, _, _)
-            | Self::ClaimReply(process, _, _, _)
-            | Self::CommitReply(process, _, _, _) => Some(*process),
-            Self::CommitArrives(_, _)
-            | Self::DeadLetterArrives(_, _)
-            | Self::ClaimArrives(_, _, _)
-            | Self::TransactionArrives(..)
-            | Self::ReadArrives(_, _, _)
-            | Self::JoinArrives(..)
-            | Self::Produce(_)
-            | Self::JoinLimit(_)
-            | Self::Expire(_, _)
-            | Self::Thaw(_)
-            | Self::Restart(_)
-            | Self::Nemesis
-            | Self::Calm => None,
-        }
-    }
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.sequence) == (other.at, other.sequence)
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
     }
 }

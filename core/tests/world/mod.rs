@@ -90,7 +90,7 @@ pub(crate) fn settings(ordering: Ordering, claims: Claims, batch: usize, seed: u
         ordering,
         claims,
         batch: NonZeroUsize::new(batch).unwrap(),
-        concurrency: NonZeroUsize::new(4).unwrap(),
+        concurrency: NonZeroUsize::new(1 + usize::from(seed.to_le_bytes()[0] % 4)).unwrap(),
         retry: Retry {
             max_attempts: NonZeroU32::new(4).unwrap(),
             base: Duration::from_millis(100),
@@ -168,7 +168,7 @@ impl World {
 
     fn assign(&mut self, partition: i32, b: u16) -> Result<(), String> {
         let older = self.held.iter().find(|(_, held)| held.partition == partition).map(|(at, _)| *at);
-        if older.is_some() && b % 8 != 0 {
+        if older.is_some() && !b.is_multiple_of(8) {
             return Ok(());
         }
         let generation = self.next_generation;
@@ -180,7 +180,7 @@ impl World {
             None if from_store => i64::from(b % 20),
             None => 0,
         };
-        let start = (truth.commit.is_some() && b % 3 != 0).then_some(Offset(fetch));
+        let start = (truth.commit.is_some() && !b.is_multiple_of(3)).then_some(Offset(fetch));
         let hint = truth.hint.clone();
         self.held.insert(
             generation,
@@ -549,11 +549,14 @@ impl World {
                 Ok(())
             }
             Output::RetryScheduled { ticket, attempt, at, .. } => {
-                let now = self.now;
+                let (now, most) = (self.now, self.settings.retry.max_attempts.get());
                 let seen = self.seen(ticket)?;
                 seen.until = at;
                 rule(at > now, "a retry is scheduled in the past")?;
-                rule(seen.failed == attempt.0, "a scheduled retry names the wrong attempt")
+                rule(
+                    seen.failed == attempt.0 || seen.failed + 1 == most,
+                    "a scheduled retry names the wrong attempt",
+                )
             }
             Output::DeadLetter(letter) => {
                 let most = self.settings.retry.max_attempts.get();
@@ -573,7 +576,7 @@ impl World {
                 held.late = true;
                 Ok(())
             }
-            Output::Resume { partition } => {
+            Output::Resume { partition, .. } => {
                 let held = self.current(&partition)?;
                 rule(held.paused, "resumed twice")?;
                 held.paused = false;

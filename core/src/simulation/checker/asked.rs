@@ -19,10 +19,14 @@ impl Checker {
                 self.commit(index_of(partition), *generation, *next, finished);
             }
             Output::DeadLetter(dead) => self.dead_letter(dead),
-            Output::Released { generation, .. } => self.released(*generation),
+            Output::Released { generation, unfinished, .. } => self.released(*generation, *unfinished),
+            Output::Seek { generation, offset, epoch, .. } => {
+                if let Some(tenure) = self.tenures.get_mut(generation) {
+                    tenure.seek(*offset, *epoch);
+                }
+            }
             Output::Claim { .. }
             | Output::Verify { .. }
-            | Output::Seek { .. }
             | Output::CountAttempt { .. }
             | Output::RetryScheduled { .. }
             | Output::Pause { .. }
@@ -224,12 +228,20 @@ impl Checker {
         }
     }
 
-    fn released(&mut self, generation: Generation) {
+    fn released(&mut self, generation: Generation, unfinished: usize) {
         let Some(tenure) = self.tenures.get_mut(&generation) else { return };
+        let late = matches!(tenure.phase, Phase::Draining(deadline) if deadline <= self.at);
+        let held = tenure.unfinished(&self.places[tenure.place]);
+        // After a second claim its own knowledge may be older than the row.
+        let miscounted = held != unfinished && !late && tenure.claims < 2;
         tenure.end(self.entry);
         tenure.dirty |= !tenure.condemned.is_empty();
         if let Some(run) = tenure.in_flight.first().copied() {
             self.find(Anomaly::ReleasedInFlight, format!("run {} of g{}", run.0, generation.0));
+        }
+        if miscounted {
+            let detail = format!("g{} leaves {held} records and says {unfinished}", generation.0);
+            self.find(Anomaly::UnaccountedRecord, detail);
         }
     }
 }

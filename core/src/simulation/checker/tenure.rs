@@ -1,10 +1,10 @@
 //! What one assignment's owner was told and may do: the contract between edge and processor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ledger::{Lane, Place};
 use crate::failure::Class;
-use crate::record::{Moment, Offset, OffsetRange, RunId};
+use crate::record::{FetchEpoch, Moment, Offset, OffsetRange, RunId};
 use crate::simulation::history::Process;
 
 /// One assignment.
@@ -22,6 +22,10 @@ pub(super) struct Tenure {
     sound_hint: bool,
     /// By record index: what the owner knows to be finished.
     done: Vec<bool>,
+    /// What it holds, finished or not: received in the current fetch epoch.
+    received: BTreeSet<usize>,
+    received_up_to: Option<Offset>,
+    epoch: FetchEpoch,
     delivered: Vec<bool>,
     low: usize,
     lane_low: BTreeMap<Lane, usize>,
@@ -85,6 +89,9 @@ impl Tenure {
             hint: finished.to_vec(),
             sound_hint: sound,
             done: Vec::new(),
+            received: BTreeSet::new(),
+            received_up_to: start,
+            epoch: FetchEpoch::default(),
             delivered: Vec::new(),
             low: 0,
             lane_low: BTreeMap::new(),
@@ -121,9 +128,40 @@ impl Tenure {
         }
     }
 
-    /// The owner has this record now.
-    pub(super) fn deliver(&mut self, index: usize) {
+    /// The owner has this record now, unless it must drop it.
+    pub(super) fn deliver(&mut self, index: usize, offset: Offset, epoch: FetchEpoch) {
         set(&mut self.delivered, index);
+        let takes = match self.phase {
+            Phase::Active => true,
+            Phase::Claiming => self.claims == 0,
+            Phase::Fenced | Phase::Draining(_) | Phase::Over => false,
+        };
+        if takes && epoch == self.epoch && self.received_up_to.is_none_or(|next| offset >= next) {
+            self.received.insert(index);
+            self.received_up_to = Some(offset.next());
+        }
+    }
+
+    /// Fetching begins anew.
+    pub(super) fn seek(&mut self, offset: Offset, epoch: FetchEpoch) {
+        self.received.clear();
+        self.received_up_to = Some(offset);
+        self.epoch = epoch;
+    }
+
+    /// Another owner began: everything is dropped.
+    pub(super) fn fence(&mut self) {
+        self.dirty = true;
+        if self.phase == Phase::Active {
+            self.received.clear();
+            self.phase = Phase::Fenced;
+        }
+    }
+
+    /// Returns how many records it holds unfinished.
+    pub(super) fn unfinished(&self, place: &Place) -> usize {
+        let unfinished = |index: &&usize| !self.knows_finished(**index, place.records[**index].letter.offset);
+        self.received.iter().filter(unfinished).count()
     }
 
     /// The owner knows that this record is finished.

@@ -21,10 +21,8 @@ impl Checker {
             Input::Claimed { generation, next, attempts } => self.claimed(*generation, *next, attempts),
             Input::Fenced { generation } => {
                 self.drop_runs(*generation);
-                if let Some(tenure) = self.tenures.get_mut(generation)
-                    && tenure.phase == Phase::Active
-                {
-                    tenure.phase = Phase::Fenced;
+                if let Some(tenure) = self.tenures.get_mut(generation) {
+                    tenure.fence();
                 }
             }
             Input::Verified { generation } => {
@@ -34,11 +32,11 @@ impl Checker {
                     tenure.phase = Phase::Claiming;
                 }
             }
-            Input::Records { generation, records, .. } => {
+            Input::Records { generation, epoch, records } => {
                 if let Some(tenure) = self.tenures.get_mut(generation) {
                     let place = &self.places[tenure.place];
                     for index in records.iter().filter_map(|record| place.index_of(record.offset)) {
-                        tenure.deliver(index);
+                        tenure.deliver(index, place.records[index].letter.offset, *epoch);
                     }
                 }
             }
@@ -46,7 +44,8 @@ impl Checker {
             Input::DeadLettered { ticket } => {
                 if let Some(tenure) = self.tenures.get_mut(&ticket.generation)
                     && let Some(index) = self.places[tenure.place].index_of(ticket.offset)
-                    && tenure.condemned.contains(&index)
+                    // After a second claim, an answer may belong to an earlier request for the same record.
+                    && (tenure.condemned.contains(&index) || tenure.claims > 1)
                 {
                     tenure.condemned.retain(|condemned| *condemned != index);
                     tenure.finish(index);
@@ -57,6 +56,8 @@ impl Checker {
                     && let Some(index) = self.places[tenure.place].index_of(ticket.offset)
                 {
                     tenure.condemned.retain(|condemned| *condemned != index);
+                    // Its acknowledgement was lost: the owner does not know how the record ended.
+                    tenure.dirty |= self.places[tenure.place].records[index].buried;
                 }
             }
             Input::Revoked { generations, deadline } => {
@@ -126,7 +127,7 @@ impl Checker {
         if let Some(tenure) = self.tenures.get_mut(&generation) {
             tenure.phase = match tenure.phase {
                 Phase::Over => Phase::Over,
-                Phase::Draining(earlier) => Phase::Draining(earlier.max(deadline)),
+                Phase::Draining(earlier) => Phase::Draining(earlier.min(deadline)),
                 Phase::Claiming | Phase::Active | Phase::Fenced => Phase::Draining(deadline),
             };
         }
