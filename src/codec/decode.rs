@@ -79,7 +79,11 @@ impl Codec {
     }
 
     /// Returns which of the wanted kinds a record is, as far as it says so; `None` where it is none of them.
-    pub(crate) fn kind_among<'k>(&self, record: &RawRecord, wanted: &'k [EventType]) -> Option<&'k EventType> {
+    pub(crate) fn kind_among<'k>(
+        &self,
+        record: &RawRecord,
+        wanted: &'k [EventType],
+    ) -> Option<&'k EventType> {
         let headers = Headers::read(record, &self.limits).ok()?;
         if let Some(name) = headers.event_type().ok()? {
             return wanted.iter().find(|known| known.name == name);

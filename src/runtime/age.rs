@@ -1,5 +1,7 @@
 //! Ages of records by the wall clock: for metrics only, no rule depends on them.
 
+#![expect(clippy::disallowed_methods, reason = "the runtime reads the clock")]
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Returns how long ago a record's timestamp (milliseconds since the Unix epoch) lies; zero for the future.

@@ -144,9 +144,7 @@ impl Asker {
         };
         match self.rules.decide(&partition, claim.next, committed.as_ref(), log, self.store.id()) {
             Ok(next) => ClaimAnswer::Claimed { generation, claim, next: Some(next) },
-            Err(message) => {
-                ClaimAnswer::Refused { generation, refusal: Refusal { partition, message } }
-            }
+            Err(message) => ClaimAnswer::Refused { generation, refusal: Refusal { partition, message } },
         }
     }
 

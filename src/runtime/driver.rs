@@ -42,7 +42,7 @@ pub(crate) struct Parts {
 
 /// One group's loop.
 pub(crate) struct Driver {
-    pub(crate) workers: Workers,
+    workers: Workers,
     processor: Processor<RawRecord>,
     edge: Arc<dyn Edge>,
     clock: Clock,
@@ -59,7 +59,8 @@ pub(crate) struct Driver {
 impl Driver {
     /// Puts a driver together; what comes with it tells it to drain, and so does dropping that.
     pub(crate) fn new(parts: Parts) -> (Self, UnboundedSender<Control>) {
-        let Parts { group, desk, settings, rules, edge, events, metrics, logs, clock, shutdown_deadline } = parts;
+        let Parts { group, desk, settings, rules, edge, events, metrics, logs, clock, shutdown_deadline } =
+            parts;
         let (inbox, Ways { reports, answers, control }) = Inbox::new(events);
         let desk = Arc::new(desk);
         let (name, store) = (Arc::clone(&desk.group), Arc::clone(&desk.store));
@@ -129,31 +130,28 @@ impl Driver {
             }
             EdgeEvent::Input(input) => {
                 self.observer.told(self.clock.now(), &input);
-                match input {
-                    Input::Records { generation, epoch, records } => {
-                        self.edge.taken(records.len());
-                        self.take_records(generation, epoch, records);
-                    }
-                    Input::DeadLettered { ticket } => {
-                        let claim = self.held.get(&ticket.generation);
-                        if !claim.is_some_and(|claim| self.claims.pass(ticket, claim)) {
-                            self.tell(Input::DeadLettered { ticket });
-                        }
-                    }
-                    other => self.tell(other),
-                }
+                self.take_input(input);
             }
             // Ends the loop before it comes here.
             EdgeEvent::Stopped(_) => {}
         }
     }
 
-    fn take_records(
-        &mut self,
-        generation: Generation,
-        epoch: FetchEpoch,
-        records: Vec<Record<RawRecord>>,
-    ) {
+    fn take_input(&mut self, input: Input<RawRecord>) {
+        if let Input::Records { generation, epoch, records } = input {
+            self.edge.taken(records.len());
+            self.take_records(generation, epoch, records);
+        } else if let Input::DeadLettered { ticket } = input
+            && let Some(claim) = self.held.get(&ticket.generation)
+            && self.claims.pass(ticket, claim)
+        {
+            // Told when the store's position is past it.
+        } else {
+            self.tell(input);
+        }
+    }
+
+    fn take_records(&mut self, generation: Generation, epoch: FetchEpoch, records: Vec<Record<RawRecord>>) {
         let topic = records.first().map(|record| record.payload.partition().topic.clone());
         // What is due is done first, so that only these records change the number.
         let now = self.clock.now();
@@ -172,12 +170,17 @@ impl Driver {
             RunEnd::Ended(result) => self.tell(Input::Completed { run: completion.run, result }),
             RunEnd::Fenced => {
                 let generation = completion.generation;
-                let held = self.processor.unfinished(generation);
-                self.tell(Input::Fenced { generation });
-                let dropped = held.saturating_sub(self.processor.unfinished(generation));
+                let dropped = self.tell_of(generation, Input::Fenced { generation });
                 self.observer.given_back(&completion.partition, dropped);
             }
         }
+    }
+
+    /// Tells something of an assignment, and returns how many unfinished records of it were dropped for that.
+    fn tell_of(&mut self, generation: Generation, input: Input<RawRecord>) -> usize {
+        let held = self.processor.unfinished(generation);
+        self.tell(input);
+        held.saturating_sub(self.processor.unfinished(generation))
     }
 
     fn take_claim(&mut self, answer: ClaimAnswer) {
@@ -188,8 +191,10 @@ impl Driver {
             ClaimAnswer::Claimed { claim, generation, next } => {
                 self.observer.store_answers(true);
                 let attempts = claim.attempts.clone();
+                let topic = claim.partition.topic.clone();
                 self.held.insert(generation, Arc::new(Mutex::new(claim)));
-                self.tell(Input::Claimed { generation, next, attempts });
+                let below = self.tell_of(generation, Input::Claimed { generation, next, attempts });
+                self.observer.passed_over(topic.as_str(), below);
             }
             ClaimAnswer::Away { generation } => {
                 self.observer.store_answers(false);

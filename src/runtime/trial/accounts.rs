@@ -33,7 +33,11 @@ async fn every_record_ends_in_one_counter() {
     assert_eq!(count("dead_lettered"), 3, "{totals:?}");
     assert_eq!(count("given_back"), 1, "`wait`: {totals:?}");
     let types = &totals.by_event_type;
-    assert_eq!(types.get("other").copied().unwrap_or_default(), 3, "poison, given back, passed over: {types:?}");
+    assert_eq!(
+        types.get("other").copied().unwrap_or_default(),
+        3,
+        "poison, given back, passed over: {types:?}"
+    );
     assert_eq!(trial.end().await, Ending::Drained);
 }
 
@@ -55,6 +59,31 @@ async fn what_a_fence_drops_is_counted_as_given_back() {
 }
 
 #[tokio::test]
+async fn what_the_claim_passes_over_is_counted_as_skipped() {
+    let trial = Trial::start_on(store_with_table().await, |log| Group::batches("likes", Batches(log)));
+    trial.assign(1, None);
+    trial.poll(1, 0, &["a", "b"]);
+    trial.committed(2).await;
+    trial.revoke(1, PATIENCE);
+    trial.edge.until(|asked| asked.contains(&Asked::Released(Generation(1)))).await;
+
+    // Its answer comes after the records.
+    trial.store.away(true);
+    trial.assign(2, Some(0));
+    trial.poll(2, 0, &["a", "b", "c"]);
+    while trial.edge.taken.load(std::sync::atomic::Ordering::SeqCst) < 5 {
+        tokio::task::yield_now().await;
+    }
+    trial.store.away(false);
+    trial.committed(3).await;
+
+    let totals = trial.metrics.totals();
+    assert_eq!((totals.received, totals.by_outcome.values().sum()), (5, 5_u64), "{totals:?}");
+    assert_eq!(totals.by_outcome.get("skipped"), Some(&2), "{totals:?}");
+    assert_eq!(trial.end().await, Ending::Drained);
+}
+
+#[tokio::test]
 async fn a_run_that_is_abandoned_before_it_began_is_cancelled_and_forgotten() {
     let log = Log::default();
     let group = Group::each("likes", Each(log.clone())).deadline(PATIENCE);
@@ -71,10 +100,7 @@ async fn a_run_that_is_abandoned_before_it_began_is_cancelled_and_forgotten() {
         let outgoing = codec.encode(&event, Framing::ConfluentV0).unwrap();
         let mut builder = RawBatchBuilder::new(likes());
         let value = outgoing.value.as_deref();
-        builder.push(
-            RawParts { offset: Offset(0), timestamp: None, key: None, value },
-            std::iter::empty(),
-        );
+        builder.push(RawParts { offset: Offset(0), timestamp: None, key: None, value }, std::iter::empty());
         let record = builder.finish().remove(0);
         let run = Run {
             id: RunId(id),

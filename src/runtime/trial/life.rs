@@ -76,7 +76,7 @@ async fn a_revocation_waits_for_what_is_in_flight_and_starts_nothing() {
 
 #[tokio::test]
 async fn a_revocation_that_takes_too_long_cancels() {
-    let trial = Trial::start(|log| each(log).deadline(PATIENCE));
+    let trial = Trial::start(each);
     trial.assign(1, None);
     trial.poll(1, 0, &["a", "hang"]);
     trial.log.until(|calls| calls.len() == 2).await;
@@ -103,7 +103,7 @@ async fn what_is_lost_is_abandoned_and_not_committed() {
     trial.log.gate.add_permits(1);
     let asked = trial.edge.until(|asked| asked.contains(&Asked::Released(Generation(1)))).await;
 
-    assert_eq!(commits(&asked), [] as [i64; 0]);
+    assert_eq!(commits(&asked), Vec::<i64>::new());
     while trial.log.cancelled() == 0 {
         tokio::task::yield_now().await;
     }
@@ -129,7 +129,7 @@ async fn whoever_is_fenced_asks_whether_the_partition_is_its_own_and_claims_agai
 
 #[tokio::test]
 async fn a_hung_handler_does_not_hold_up_the_end_beyond_the_deadline() {
-    let trial = Trial::start(|log| each(log).deadline(PATIENCE));
+    let trial = Trial::start(each);
     trial.assign(1, None);
     trial.poll(1, 0, &["hang", "a"]);
     trial.log.until(|calls| calls.len() == 2).await;
@@ -145,7 +145,7 @@ async fn a_hung_handler_does_not_hold_up_the_end_beyond_the_deadline() {
 
 #[tokio::test]
 async fn drained_twice_the_earlier_deadline_counts() {
-    let trial = Trial::start(|log| each(log).deadline(PATIENCE));
+    let trial = Trial::start(each);
     trial.assign(1, None);
     trial.poll(1, 0, &["hang"]);
     trial.log.until(|calls| calls.len() == 1).await;
@@ -182,7 +182,7 @@ async fn a_fatal_failure_leaves_the_record_and_drains() {
 
 #[tokio::test]
 async fn an_edge_that_dies_ends_the_group_and_cancels_what_runs() {
-    let trial = Trial::start(|log| each(log).deadline(PATIENCE));
+    let trial = Trial::start(each);
     trial.assign(1, None);
     trial.poll(1, 0, &["hang"]);
     trial.log.until(|calls| calls.len() == 1).await;
