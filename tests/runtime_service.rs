@@ -27,6 +27,9 @@ impl Handler for Posts {
             "skip" => Err(Error::skip("by a rule")),
             "dead" => Err(Error::dead("never")),
             "fatal" => Err(Error::fatal("nothing goes any more")),
+            "block" => loop {
+                std::thread::park();
+            },
             "hang" => std::future::pending().await,
             "panic" => panic!("as it was asked"),
             "retry" => Err(Error::retry("not now")),
@@ -171,4 +174,31 @@ async fn a_group_that_ends_by_itself_drains_the_others() {
     assert_eq!(of("postroom.comments"), Some(Ending::Drained));
     let posts = of("postroom.posts").unwrap();
     assert!(matches!(posts, Ending::Halted(HaltCause::Fatal(_))), "{posts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handlers_that_block_their_threads_hold_up_nothing_else() {
+    let mut stage = Stage::start(vec![posts(), Group::each("comments", Comments).non_blocking()]).await;
+    for number in 0..64 {
+        stage.post(&format!("p{number}"), "block").await;
+    }
+    let comment = CommentCreated {
+        event_id: "c1".to_owned(),
+        post_id: "p1".to_owned(),
+        comment_id: "c1".to_owned(),
+        author: "ben".to_owned(),
+        occurred_at: 1_000,
+        ..CommentCreated::default()
+    };
+    stage.until(|totals| totals.received >= 64).await;
+
+    let outgoing = stage.codec.encode(&comment, Framing::ConfluentV0).unwrap();
+    stage.service.producer().publish_event(&outgoing).await.unwrap();
+    stage.until(|totals| totals.by_event_type.contains_key("comment.created")).await;
+
+    stage.service.drain(Duration::from_millis(200));
+    let ended = stage.service.ended(Duration::from_millis(200));
+    let endings = tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap();
+    let posts = endings.iter().find(|(name, _)| name == "postroom.posts").map(|(_, ending)| ending.clone());
+    assert!(matches!(posts, Some(Ending::DeadlinePassed { .. })), "{endings:?}");
 }

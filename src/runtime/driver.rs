@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroom_core::{FetchEpoch, Generation, Input, Output, Processor, Record, Run, Settings};
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -36,6 +37,8 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<GroupMetrics>,
     pub(crate) logs: Arc<Logs>,
     pub(crate) clock: Clock,
+    /// Where handlers run.
+    pub(crate) threads: Handle,
     /// How long a group that ends by itself may drain.
     pub(crate) shutdown_deadline: Duration,
 }
@@ -59,15 +62,26 @@ pub(crate) struct Driver {
 impl Driver {
     /// Puts a driver together; what comes with it tells it to drain, and so does dropping that.
     pub(crate) fn new(parts: Parts) -> (Self, UnboundedSender<Control>) {
-        let Parts { group, desk, settings, rules, edge, events, metrics, logs, clock, shutdown_deadline } =
-            parts;
+        let Parts {
+            group,
+            desk,
+            settings,
+            rules,
+            edge,
+            events,
+            metrics,
+            logs,
+            clock,
+            threads,
+            shutdown_deadline,
+        } = parts;
         let (inbox, Ways { reports, answers, control }) = Inbox::new(events);
         let desk = Arc::new(desk);
         let (name, store) = (Arc::clone(&desk.group), Arc::clone(&desk.store));
         let driver = Self {
             processor: Processor::new(settings),
             clock,
-            workers: Workers::new(group.worker, Arc::clone(&desk), group.placement, reports),
+            workers: Workers::new(group.worker, Arc::clone(&desk), group.placement, threads, reports),
             claims: Claims::new(name, rules, store, Arc::clone(&edge), answers),
             observer: Observer::new(metrics, logs, desk),
             edge,

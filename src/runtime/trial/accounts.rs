@@ -71,9 +71,7 @@ async fn what_the_claim_passes_over_is_counted_as_skipped() {
     trial.store.away(true);
     trial.assign(2, Some(0));
     trial.poll(2, 0, &["a", "b", "c"]);
-    while trial.edge.taken.load(std::sync::atomic::Ordering::SeqCst) < 5 {
-        tokio::task::yield_now().await;
-    }
+    until("the records are taken", || trial.edge.taken.load(std::sync::atomic::Ordering::SeqCst) >= 5).await;
     trial.store.away(false);
     trial.committed(3).await;
 
@@ -93,7 +91,7 @@ async fn a_run_that_is_abandoned_before_it_began_is_cancelled_and_forgotten() {
     codec.add_schema(Some(SCHEMA), None, Like::TYPE.schema).unwrap();
     let desk = Arc::new(Desk::new(&group, "test.", codec.clone(), Arc::new(store)));
     let (reports, mut reported) = unbounded_channel();
-    let workers = Workers::new(Arc::clone(&group.worker), desk, group.placement, reports);
+    let workers = Workers::new(Arc::clone(&group.worker), desk, group.placement, Handle::current(), reports);
     let claim = Arc::new(tokio::sync::Mutex::new(claim));
     let run = |id: u64, word: &str| {
         let event = Like { word: word.to_owned(), id: String::new() };

@@ -97,9 +97,7 @@ async fn a_store_that_is_away_is_an_outage_and_no_letter_is_written() {
     trial.store.away(true);
     trial.poll(1, 1, &["b"]);
     // More often than a record has attempts.
-    while trial.store.refused.load(Ordering::SeqCst) < 6 {
-        tokio::task::yield_now().await;
-    }
+    until("the store is asked", || trial.store.refused.load(Ordering::SeqCst) >= 6).await;
     trial.store.away(false);
 
     let asked = trial.committed(2).await;

@@ -22,6 +22,7 @@ use std::time::Duration;
 use postroom_core::{
     Failure, FetchEpoch, Generation, Input, KeyHash, Offset, Partition, Record, Topic, TopicPartition,
 };
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
@@ -89,6 +90,7 @@ impl Trial {
             metrics: Arc::clone(&metrics),
             logs: Arc::new(Logs::default()),
             clock,
+            threads: Handle::current(),
             shutdown_deadline: Duration::from_secs(5),
         });
         let driver = tokio::spawn(driver.run());
@@ -206,6 +208,16 @@ fn retry() -> TopicPartition {
 async fn store_with_table() -> Flaky {
     let store = SqliteStore::in_memory().unwrap();
     Flaky::with_table(store).await
+}
+
+/// Waits until something holds that nobody tells of.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let waited = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waited).await.is_ok(), "waited in vain: {what}");
 }
 
 fn polled(record: RawRecord) -> Record<RawRecord> {

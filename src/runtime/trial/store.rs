@@ -12,7 +12,7 @@ use crate::ports::{Applied, Change, Claim, Guard, Store, StoreError, StoreFuture
 pub(super) struct Flaky {
     pub(super) inner: SqliteStore,
     away: Arc<AtomicBool>,
-    /// Lets every unit take longer than a handler may.
+    /// Lets every claim and unit take longer than a handler may.
     pub(super) slow: Arc<AtomicBool>,
     /// How often it was asked while it was away.
     pub(super) refused: Arc<AtomicUsize>,
@@ -54,6 +54,9 @@ impl Store for Flaky {
     fn claim<'a>(&'a self, group: &'a str, partition: &'a TopicPartition) -> StoreFuture<'a, Claim> {
         Box::pin(async move {
             self.there()?;
+            if self.slow.load(Ordering::SeqCst) {
+                tokio::time::sleep(2 * super::DEADLINE).await;
+            }
             self.inner.claim(group, partition).await
         })
     }
