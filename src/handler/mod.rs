@@ -15,7 +15,9 @@ use crate::event::Envelope;
 ///
 /// `Ok` finishes the record: together with the statements that were added to the context, in one transaction.
 /// An [`Error`] says what happens instead. A panic is a dead letter. The future is dropped when the deadline
-/// passes or the partition is lost, so keep no lock over an await.
+/// passes or the partition is lost, so keep no lock over an await. Only an await can be cancelled: what blocks its thread
+/// belongs into `tokio::task::spawn_blocking`. Where it blocks all the same, other groups and the process's end do not
+/// wait for it, unless the group is [`non_blocking`](crate::Group::non_blocking).
 pub trait Handler: Send + Sync + 'static {
     /// The events it wants; others are passed over before they are decoded.
     type Event: Event;
