@@ -75,17 +75,21 @@ pub enum Output<T> {
         /// What is finished beyond it, sorted, not touching each other.
         finished: Vec<OffsetRange>,
     },
-    /// Stop fetching a partition.
+    /// Stop fetching a partition; to be ignored where the assignment is not current any more.
     Pause {
         /// The partition.
         partition: TopicPartition,
+        /// The assignment that is paused.
+        generation: Generation,
         /// Why.
         cause: PauseCause,
     },
-    /// Fetch it again.
+    /// Fetch it again; to be ignored where the assignment is not current any more.
     Resume {
         /// The partition.
         partition: TopicPartition,
+        /// The assignment that is resumed.
+        generation: Generation,
     },
     /// Nothing of this assignment is in flight: the rebalance may go on. It is not heard of again.
     Released {

@@ -170,10 +170,10 @@ impl<T: Clone> Partition<T> {
             return;
         }
         self.paused = wanted;
-        let partition = self.name.clone();
+        let (partition, generation) = (self.name.clone(), self.generation);
         shared.emit(match wanted {
-            Some(cause) => Output::Pause { partition, cause },
-            None => Output::Resume { partition },
+            Some(cause) => Output::Pause { partition, generation, cause },
+            None => Output::Resume { partition, generation },
         });
     }
 

@@ -15,11 +15,11 @@ use crate::cli::report::Report;
 use crate::cli::running::Running;
 use crate::cli::serving::{Serving, drain, runtime, verdict};
 use crate::cli::settings::{is_default, loaded_with};
-use crate::cli::signals::Signals;
 use crate::cli::terminal::{Style, Terminal};
 use crate::config::{Config, Flag, Loaded};
 use crate::event::BlogEvent;
 use crate::kafka::Embedded;
+use crate::runtime::shutdown::Signals;
 use crate::runtime::{Broker, Group, Service};
 use crate::telemetry::{GroupState, Status};
 

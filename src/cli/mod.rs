@@ -31,7 +31,6 @@ mod sample;
 mod schemas;
 mod serving;
 mod settings;
-mod signals;
 mod status;
 mod tail;
 mod terminal;

@@ -241,7 +241,7 @@ impl Driver {
                 self.edge.commit(&partition, generation, next, &finished);
             }
             Output::Pause { partition, .. } => self.edge.pause(&partition),
-            Output::Resume { partition } => self.edge.resume(&partition),
+            Output::Resume { partition, .. } => self.edge.resume(&partition),
             Output::Released { generation, .. } => {
                 self.held.remove(&generation);
                 self.claims.released(generation);

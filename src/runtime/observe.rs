@@ -174,7 +174,7 @@ impl Observer {
             Output::Halt { cause } => {
                 tracing::error!(group = self.metrics.group(), ?cause, "the group stops itself");
             }
-            Output::Pause { partition, cause } => {
+            Output::Pause { partition, cause, .. } => {
                 tracing::debug!(group = self.metrics.group(), %partition, cause = word(*cause), "fetching paused");
             }
             Output::Seek { partition, offset, .. } => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use postroom_core::{Failure, Offset, Outcome, Run, RunResult};
+use postroom_core::{Failure, Outcome, Run, RunResult};
 
 use crate::event::{Envelope, RawRecord};
 use crate::handler::{Context, Handler};
@@ -76,9 +76,4 @@ fn finished(event_type: &'static str, outcome: Outcome) -> RunReport {
 
 fn ended(result: RunResult, tally: Tally) -> RunReport {
     RunReport { end: RunEnd::Ended(result), tally }
-}
-
-/// The offset after a run's last record.
-pub(crate) fn next_after(records: &[(Offset, RawRecord)]) -> Option<Offset> {
-    records.last().map(|(offset, _)| offset.next())
 }

@@ -284,7 +284,7 @@ def story(checks, cluster, postroom, store, given):
     tell(f"all {len(publisher.sent.records)} records are published")
 
     for group in GROUPS:
-        wait_until(f"{group} has caught up", lambda: cluster.caught_up(group, TOPICS), 90)
+        cluster.wait_for(group, TOPICS, 90)
     tell("both groups have caught up")
     wait_until("the one that was frozen is ready again", frozen.ready, 60)
     for member in (joined, frozen):

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import time
 import sqlite3
 import sys
 
@@ -23,6 +24,10 @@ def lines(path):
     with open(path, encoding="utf-8") as file:
         for line in file:
             yield json.loads(line)
+
+
+# Kafka removes records by their timestamps: history that is published today says so. `ce_time` tells when it happened.
+NOW = round(time.time() * 1000)
 
 
 def millis(text):
@@ -77,8 +82,8 @@ def record(schemas, kind, topic, key, fields, event_id, at, number):
     datum = {name: value for name, value in fields.items() if name in known}
     headers = cloud_event_headers(kind, event_id, at, source="/sample")
     if number % 3 == 0:
-        return topic, key.encode(), schema.datum(datum), [*headers, schema.guid_header()], at
-    return topic, key.encode(), schema.framed(datum), headers, at
+        return topic, key.encode(), schema.datum(datum), [*headers, schema.guid_header()], NOW
+    return topic, key.encode(), schema.framed(datum), headers, NOW
 
 
 def poison(event, number):
@@ -100,7 +105,7 @@ def states(sent):
             continue
         kind, name = entry["facts"]
         thing, what = kind.split(".")
-        place, at = (thing, name), entry["timestamp"]
+        place, at = (thing, name), millis(dict(entry["headers"])["ce_time"].decode())
         known = found.setdefault(place, [])
         if what == "updated":
             continue

@@ -1,5 +1,10 @@
 //! Processes that apply units to one file and are killed at any moment leave every effect exactly once.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "tests")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests, and a kill at a random moment"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

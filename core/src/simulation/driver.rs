@@ -142,17 +142,11 @@ impl World {
                     self.commit(process, place, generation, next, finished);
                 }
             }
-            Output::Pause { partition, .. } => {
+            Output::Pause { generation, .. } => {
                 self.reached.note(Point::Paused);
-                if let Some(place) = self.broker.index_of(&partition) {
-                    self.order(process, Command::Pause(place));
-                }
+                self.order(process, Command::Pause(generation));
             }
-            Output::Resume { partition } => {
-                if let Some(place) = self.broker.index_of(&partition) {
-                    self.order(process, Command::Resume(place));
-                }
-            }
+            Output::Resume { generation, .. } => self.order(process, Command::Resume(generation)),
             Output::Released { generation, .. } => self.released(process, generation),
             Output::Circuit { state, .. } => {
                 if matches!(state, CircuitState::Open { .. }) {

@@ -17,8 +17,8 @@ use crate::settings::Claims;
 /// What the driver asks the poll thread for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Command {
-    Pause(usize),
-    Resume(usize),
+    Pause(Generation),
+    Resume(Generation),
     Seek(Generation, Offset, FetchEpoch),
     Verify(Generation),
 }
@@ -115,13 +115,15 @@ impl World {
     pub(super) fn command(&mut self, process: Process, command: Command) {
         let member = self.member(process);
         match command {
-            Command::Pause(place) => {
-                if let Some(held) = member.held.get_mut(&place).filter(|h| h.fetching == Fetching::Yes) {
+            Command::Pause(generation) => {
+                let held = member.held.values_mut().find(|held| held.generation == generation);
+                if let Some(held) = held.filter(|held| held.fetching == Fetching::Yes) {
                     held.fetching = Fetching::Paused;
                 }
             }
-            Command::Resume(place) => {
-                if let Some(held) = member.held.get_mut(&place).filter(|h| h.fetching == Fetching::Paused) {
+            Command::Resume(generation) => {
+                let held = member.held.values_mut().find(|held| held.generation == generation);
+                if let Some(held) = held.filter(|held| held.fetching == Fetching::Paused) {
                     held.fetching = Fetching::Yes;
                 }
                 self.wake_poll(process);

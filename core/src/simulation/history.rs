@@ -44,6 +44,8 @@ pub struct Rules {
     pub claims: Claims,
     /// The budget of a record.
     pub max_attempts: u32,
+    /// The longest delay before a retry, unless the other side asked for more.
+    pub retry_cap: Duration,
     /// How many runs a process may have in flight.
     pub concurrency: usize,
     /// How many partitions there are.

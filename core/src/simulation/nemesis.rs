@@ -97,7 +97,8 @@ impl World {
             Fault::Trap => {
                 let blow = self.random.pick(&[Blow::Crash, Blow::Freeze]);
                 let window = self.random.pick(&Window::ALL);
-                self.nemesis.trap = Some(Trap { window, blow, spare: self.random.count(0, 4) });
+                let most = if window.is_rare() { 0 } else { 4 };
+                self.nemesis.trap = Some(Trap { window, blow, spare: self.random.count(0, most) });
             }
         }
         let gap = self.plan.fault_gap.mul_f64(0.5) + self.random.millis(0, 500);

@@ -66,6 +66,19 @@ impl Window {
         Self::W23InClaim,
     ];
 
+    /// Says whether a process seldom comes here: no chance is let pass.
+    pub(super) fn is_rare(self) -> bool {
+        matches!(
+            self,
+            Self::W10InRevoke
+                | Self::W11Drained
+                | Self::W13DeadLetterSent
+                | Self::W14DeadLettered
+                | Self::W20InDrain
+                | Self::W23InClaim
+        )
+    }
+
     /// Returns the window in which a process is just before `what`.
     pub(super) fn of(what: &Happening) -> Option<(Process, Self)> {
         let window = match what {

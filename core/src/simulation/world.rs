@@ -103,6 +103,7 @@ impl World {
             ordering: settings.ordering,
             claims: settings.claims,
             max_attempts: settings.retry.max_attempts.get(),
+            retry_cap: settings.retry.cap,
             concurrency: settings.concurrency.get(),
             partitions: self.plan.partitions,
             rows: self.plan.rows,

@@ -38,6 +38,8 @@ pub enum Anomaly {
     FinalStateChanged,
     /// A record had more attempts than its budget, or ended before it was spent (B3).
     BudgetExceeded,
+    /// A retry came before its moment, or was put off beyond the cap (B3).
+    RetryMistimed,
     /// More runs in flight than the concurrency.
     TooManyRuns,
     /// What was received is not what was finished and what was left (O1).
@@ -58,7 +60,7 @@ pub enum Anomaly {
 
 impl Anomaly {
     /// All anomalies.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::LostEffect,
         Self::PhantomEffect,
         Self::DuplicateEffect,
@@ -74,6 +76,7 @@ impl Anomaly {
         Self::DeadLetterAltered,
         Self::FinalStateChanged,
         Self::BudgetExceeded,
+        Self::RetryMistimed,
         Self::TooManyRuns,
         Self::UnaccountedRecord,
         Self::StuckPartition,

@@ -6,7 +6,7 @@ use super::told::index_of;
 use super::{Anomaly, Checker, Run, RunState};
 use crate::failure::{Class, Reason};
 use crate::output::{DeadLetter, Output};
-use crate::record::{Generation, Offset, OffsetRange, RunId};
+use crate::record::{Generation, Moment, Offset, OffsetRange, RunId, Ticket};
 use crate::settings::Ordering;
 use crate::simulation::history::{Letter, RowPolicy};
 
@@ -25,10 +25,16 @@ impl Checker {
                     tenure.seek(*offset, *epoch);
                 }
             }
+            Output::CountAttempt { ticket, attempt, .. } => {
+                if let Some(tenure) = self.tenures.get_mut(&ticket.generation)
+                    && let Some(index) = self.places[tenure.place].index_of(ticket.offset)
+                {
+                    tenure.counted.insert(index, attempt.0);
+                }
+            }
+            Output::RetryScheduled { ticket, at, .. } => self.scheduled(*ticket, *at),
             Output::Claim { .. }
             | Output::Verify { .. }
-            | Output::CountAttempt { .. }
-            | Output::RetryScheduled { .. }
             | Output::Pause { .. }
             | Output::Resume { .. }
             | Output::Circuit { .. }
@@ -52,6 +58,7 @@ impl Checker {
             self.may_call(generation, *index, indices.get(..position).unwrap_or_default());
         }
         self.may_try(generation, run, indices.first().copied());
+        self.in_time(generation, &indices);
         self.alone_in_lane(generation, run.id, &indices);
         if let Some(tenure) = self.tenures.get_mut(&generation) {
             tenure.in_flight.push(run.id);
@@ -108,13 +115,40 @@ impl Checker {
         let Some(tenure) = self.tenures.get(&generation) else { return };
         let failures = first.and_then(|first| tenure.failures.get(&first)).map_or(0, |failures| failures.0);
         let begun = first.and_then(|first| tenure.begun.get(&first)).copied().unwrap_or(0);
+        let shared = first.and_then(|first| tenure.shared_failures.get(&first)).copied().unwrap_or(0);
+        let counted = first.and_then(|first| tenure.counted.get(&first)).copied().unwrap_or(0);
         let least = (failures.max(begun) + 1).min(limit);
-        if run.attempt.0 > limit || run.attempt.0 < least {
+        let most = limit.min(failures + shared + begun + 1);
+        let uncounted = run.attempt.0 > 1 && counted.max(begun) < run.attempt.0;
+        if run.attempt.0 > most || run.attempt.0 < least || uncounted {
             let detail = format!(
-                "run {} is attempt {} of {limit}; {failures} failed, {begun} were begun before",
+                "run {} is attempt {} of {limit}; {failures} failed, {shared} in company, {begun} were begun \
+                 before, {counted} are counted",
                 run.id.0, run.attempt.0
             );
             self.find(Anomaly::BudgetExceeded, detail);
+        }
+    }
+
+    fn scheduled(&mut self, ticket: Ticket, at: Moment) {
+        let born = self.processes.get(&self.process).map_or(Moment::START, |owner| owner.born);
+        let at = born.plus(at.since_start());
+        let latest = self.at.plus(self.rules.retry_cap);
+        let Some(tenure) = self.tenures.get_mut(&ticket.generation) else { return };
+        let Some(index) = self.places[tenure.place].index_of(ticket.offset) else { return };
+        let asked = tenure.not_before.get(&index).copied().unwrap_or_default();
+        tenure.not_before.insert(index, at.max(asked));
+        if at > latest.max(asked) {
+            self.find(Anomaly::RetryMistimed, format!("record {index} is put off beyond the cap"));
+        }
+    }
+
+    fn in_time(&mut self, generation: Generation, indices: &[usize]) {
+        let Some(tenure) = self.tenures.get(&generation) else { return };
+        let now = self.at;
+        let early = indices.iter().find(|index| tenure.not_before.get(index).is_some_and(|at| now < *at));
+        if let Some(index) = early.copied() {
+            self.find(Anomaly::RetryMistimed, format!("record {index} is tried before its moment"));
         }
     }
 

@@ -46,6 +46,10 @@ pub(super) struct Tenure {
     pub(super) shared_failures: BTreeMap<usize, u32>,
     /// Attempts that earlier owners had begun.
     pub(super) begun: BTreeMap<usize, u32>,
+    /// Attempts that the store was asked to count.
+    pub(super) counted: BTreeMap<usize, u32>,
+    /// By record index: when it may be tried again.
+    pub(super) not_before: BTreeMap<usize, Moment>,
     /// By first record and length: how often such a run was refused as a whole.
     pub(super) refused_whole: BTreeMap<(usize, usize), u32>,
     /// Dead letters asked for and not answered.
@@ -107,6 +111,8 @@ impl Tenure {
             failures: BTreeMap::new(),
             shared_failures: BTreeMap::new(),
             begun: BTreeMap::new(),
+            counted: BTreeMap::new(),
+            not_before: BTreeMap::new(),
             refused_whole: BTreeMap::new(),
             condemned: Vec::new(),
         }
@@ -120,6 +126,7 @@ impl Tenure {
         self.failures.clear();
         self.shared_failures.clear();
         self.refused_whole.clear();
+        self.not_before.clear();
         if let Some(next) = next {
             self.base = next;
             self.low = 0;
@@ -167,6 +174,13 @@ impl Tenure {
     /// The owner knows that this record is finished.
     pub(super) fn finish(&mut self, index: usize) {
         set(&mut self.done, index);
+    }
+
+    /// The other side may have named the earliest moment of the next attempt.
+    pub(super) fn asked_to_wait(&mut self, index: usize, class: &Class, now: Moment) {
+        if let Class::Transient { retry_after, .. } = class {
+            self.not_before.insert(index, now.plus(retry_after.unwrap_or_default()));
+        }
     }
 
     /// Says whether the record was delivered.

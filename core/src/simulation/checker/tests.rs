@@ -25,6 +25,7 @@ impl Story {
             ordering,
             claims,
             max_attempts: 2,
+            retry_cap: Duration::from_millis(3),
             concurrency: 2,
             partitions: 1,
             rows: RowPolicy::Follow,
@@ -84,6 +85,21 @@ impl Story {
     fn effect(&mut self, run: u64, generation: u64, offset: i64, epoch: Option<u64>) {
         let generation = Generation(generation);
         self.happens(What::Effect { letter: letter(offset), generation, run: RunId(run), epoch });
+    }
+
+    fn counted(&mut self, generation: u64, offset: i64, attempt: u32) {
+        let ticket = Ticket { generation: Generation(generation), offset: Offset(offset) };
+        self.asked(Output::CountAttempt { partition: place(), ticket, attempt: Attempt(attempt) });
+    }
+
+    fn scheduled(&mut self, offset: i64, at: u64) {
+        self.asked(Output::RetryScheduled {
+            partition: place(),
+            ticket: Ticket { generation: Generation(1), offset: Offset(offset) },
+            attempt: Attempt(1),
+            at: Moment::after_start(Duration::from_millis(at)),
+            cause: failure(transient()),
+        });
     }
 
     fn completed(&mut self, run: u64, result: RunResult) {
@@ -179,6 +195,7 @@ fn a_sound_history_with_a_failure_a_dead_letter_and_a_new_owner_has_no_findings(
     let mut story = Story::begun();
     story.dispatched(1, 1, 1, &[0]);
     story.completed(1, RunResult::Failed(failure(transient())));
+    story.counted(1, 0, 2);
     story.dispatched(2, 1, 2, &[0]);
     story.effect(2, 1, 0, None);
     story.completed(2, RunResult::Each(vec![Outcome::Done]));
@@ -472,6 +489,56 @@ fn budget_exceeded_by_a_batch_that_is_not_split() {
         story.completed(run, RunResult::Failed(failure(Class::Dead(Reason::Invalid))));
     }
     story.shows(Anomaly::BudgetExceeded);
+}
+
+#[test]
+fn budget_exceeded_by_an_attempt_that_is_not_counted() {
+    let mut story = Story::begun();
+    story.dispatched(1, 1, 1, &[0]);
+    story.completed(1, RunResult::Failed(failure(transient())));
+    story.dispatched(2, 1, 2, &[0]);
+    story.shows(Anomaly::BudgetExceeded);
+}
+
+#[test]
+fn budget_exceeded_by_an_outage_that_counts() {
+    let mut story = Story::begun();
+    story.dispatched(1, 1, 1, &[0]);
+    story.completed(1, RunResult::Failed(failure(Class::Outage(Dependency("smtp".into())))));
+    story.counted(1, 0, 2);
+    story.dispatched(2, 1, 2, &[0]);
+    story.shows(Anomaly::BudgetExceeded);
+}
+
+#[test]
+fn retry_mistimed_before_its_moment() {
+    let mut story = Story::begun();
+    story.dispatched(1, 1, 1, &[0]);
+    story.completed(1, RunResult::Failed(failure(transient())));
+    story.scheduled(0, 12);
+    story.counted(1, 0, 2);
+    story.dispatched(2, 1, 2, &[0]);
+    story.shows(Anomaly::RetryMistimed);
+}
+
+#[test]
+fn retry_mistimed_before_the_other_sides_moment() {
+    let mut story = Story::begun();
+    story.dispatched(1, 1, 1, &[0]);
+    let retry_after = Some(Duration::from_secs(1));
+    story.completed(1, RunResult::Failed(failure(Class::Transient { retry_after, ended: Ended::ByError })));
+    story.counted(1, 0, 2);
+    story.dispatched(2, 1, 2, &[0]);
+    story.shows(Anomaly::RetryMistimed);
+}
+
+#[test]
+fn retry_mistimed_beyond_the_cap() {
+    let mut story = Story::begun();
+    story.dispatched(1, 1, 1, &[0]);
+    story.completed(1, RunResult::Failed(failure(transient())));
+    story.scheduled(0, 60_000);
+    story.shows(Anomaly::RetryMistimed);
 }
 
 #[test]

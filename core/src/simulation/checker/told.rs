@@ -44,7 +44,8 @@ impl Checker {
             Input::DeadLettered { ticket } => {
                 if let Some(tenure) = self.tenures.get_mut(&ticket.generation)
                     && let Some(index) = self.places[tenure.place].index_of(ticket.offset)
-                    && tenure.condemned.contains(&index)
+                    // After a second claim, an answer may belong to an earlier request for the same record.
+                    && (tenure.condemned.contains(&index) || tenure.claims > 1)
                 {
                     tenure.condemned.retain(|condemned| *condemned != index);
                     tenure.finish(index);
@@ -215,7 +216,9 @@ impl Checker {
 
     fn failed(&mut self, generation: Generation, index: usize, class: &Class) {
         let limit = self.rules.max_attempts;
+        let now = self.at;
         let Some(tenure) = self.tenures.get_mut(&generation) else { return };
+        tenure.asked_to_wait(index, class, now);
         let (count, last) = tenure.failures.entry(index).or_default();
         *count += u32::from(matches!(class, Class::Transient { .. }));
         *last = Some(class.clone());
@@ -233,7 +236,9 @@ impl Checker {
             return self.failed(generation, *first, class);
         }
         let limit = self.rules.max_attempts;
+        let now = self.at;
         let Some(tenure) = self.tenures.get_mut(&generation) else { return };
+        tenure.asked_to_wait(*first, class, now);
         let (count, limit) = match class {
             Class::Transient { .. } => (tenure.shared_failures.entry(*first).or_default(), limit + SPLITS),
             Class::Dead(_) => (tenure.refused_whole.entry((*first, indices.len())).or_default(), 2),
