@@ -125,3 +125,74 @@ impl<T: Clone> Processor<T> {
 /// States up to this size are checked after every input.
 #[cfg(debug_assertions)]
 const WHOLE: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::{
+        FetchEpoch, Generation, Input, Moment, Offset, Partition as Number, Record, RunId, Settings, Topic,
+        TopicPartition,
+    };
+
+    #[test]
+    fn a_processor_at_work_breaks_no_rule() {
+        assert_eq!(broken(&at_work()), None);
+    }
+
+    #[test]
+    fn each_rule_sees_the_state_that_breaks_it() {
+        breaks("runs in flight stay within the concurrency", |processor| {
+            processor.shared.settings.concurrency = std::num::NonZeroUsize::MIN;
+        });
+        breaks("the bytes of all partitions add up", |processor| processor.shared.bytes += 1);
+        breaks("every run belongs to a partition that is held", |processor| {
+            processor.shared.runs.remove(&RunId(1));
+        });
+        breaks("a partition is held under one generation", |processor| processor.current.clear());
+        breaks("what is held is what is unfinished", |processor| held(processor).offsets.raise(Offset(1)));
+        breaks("no commit passes the lowest unfinished offset", |processor| {
+            let mut ahead = crate::offsets::Offsets::default();
+            ahead.raise(Offset(9));
+            held(processor).commits.commit(&ahead);
+        });
+        breaks("every record is in one place", |processor| {
+            let lane = held(processor).lanes.lane_of(None, false);
+            held(processor).lanes.lane_mut(lane).unwrap().queue.clear();
+        });
+        breaks("a lane runs one run at most", |processor| {
+            let lane = held(processor).lanes.lane_of(None, false);
+            held(processor).lanes.wake(lane);
+        });
+    }
+
+    fn breaks(rule: &str, mistake: impl Fn(&mut Processor<()>)) {
+        let mut processor = at_work();
+        mistake(&mut processor);
+        assert_eq!(broken(&processor), Some(rule));
+    }
+
+    /// Two partitions with a run in flight and a queued record each.
+    fn at_work() -> Processor<()> {
+        let mut processor = Processor::new(Settings { ordering: Ordering::Partition, ..Settings::default() });
+        for number in 0..2 {
+            let partition = TopicPartition::new(Topic::new("blog.comments"), Number(number));
+            let generation = Generation(u64::from(number.unsigned_abs()));
+            let start = Some(Offset(0));
+            processor.handle(
+                Moment::START,
+                Input::Assigned { partition, generation, start, finished: Vec::new() },
+            );
+            let record = |offset| Record { offset: Offset(offset), key: None, bytes: 1, payload: () };
+            let records = vec![record(0), record(1)];
+            processor
+                .handle(Moment::START, Input::Records { generation, epoch: FetchEpoch::default(), records });
+        }
+        processor
+    }
+
+    fn held(processor: &mut Processor<()>) -> &mut Partition<()> {
+        processor.partitions.get_mut(&Generation(0)).unwrap()
+    }
+}

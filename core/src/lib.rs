@@ -16,6 +16,23 @@
 //! }
 //! // sleep until processor.next_deadline(), or until something happens
 //! ```
+//!
+//! # How it is put together
+//!
+//! The processor routes an input to the partition that it concerns; each rule is a small machine of its own:
+//!
+//! ```text
+//!  Input ─► processor ─► partition ── claim · complete · dead_letter · release
+//!               │            ├─ records   what is unfinished
+//!               │            ├─ offsets   watermark, and what is finished above it
+//!               │            ├─ lanes     who waits for whom; lane: one queue, one run in flight
+//!               │            └─ commit    what was said to the broker
+//!               └─ shared: runs in flight · timers · retry · circuit · flood · pressure ─► Output
+//!
+//!  claiming ─► active ─► draining ─► released        any phase ─► lost ─► released
+//!      ▲          │
+//!      └─ fenced ◄┘
+//! ```
 
 mod bugs;
 mod circuit;

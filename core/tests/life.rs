@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use postroom_core::{
     Attempt, Claims, FetchEpoch, Generation, Input, Moment, Offset, OffsetRange, Ordering, Outcome, Output,
-    PartitionPhase, PauseCause, Pressure, Reason, RunResult, Settings,
+    Partition, PartitionPhase, PauseCause, Pressure, Reason, Record, RunResult, Settings, Topic,
+    TopicPartition,
 };
 
 use group::{Group, ONE, dead, name, ticket, transient};
@@ -346,3 +347,56 @@ fn fetching_pauses_at_the_mark_and_resumes_at_half() {
 fn from_store() -> Group {
     Group::new(Settings { claims: Claims::FromStore, ..Settings::default() })
 }
+
+#[test]
+fn partitions_take_turns() {
+    let concurrency = NonZeroUsize::new(4).unwrap();
+    let mut group =
+        Group::new(Settings { concurrency, ordering: Ordering::Unordered, ..Settings::default() });
+    group.assign(Some(0));
+    group.records(0, 100);
+    let mut runs = group.runs();
+    assert_eq!(runs.len(), 4);
+    second_partition(&mut group, 100);
+
+    let mut of_second = 0;
+    for _ in 0..40 {
+        group.complete(&runs.remove(0), RunResult::Done);
+        of_second += group.runs().iter().filter(|run| run.generation == TWO).count();
+        runs.extend(group.runs());
+    }
+    assert_eq!(of_second, 20);
+}
+
+#[test]
+fn bytes_of_all_partitions_pause_those_that_hold_some() {
+    let pressure = Pressure { total_bytes: 1_000, ..Pressure::default() };
+    let mut group = Group::new(Settings { pressure, ordering: Ordering::Partition, ..Settings::default() });
+    second_partition(&mut group, 0);
+    let two = group.runs();
+    assert!(two.is_empty());
+
+    group.tell(Input::Assigned {
+        partition: TopicPartition::new(Topic::new("blog.comments"), Partition(2)),
+        generation: Generation(3),
+        start: Some(Offset(0)),
+        finished: vec![],
+    });
+    let record = |offset| Record { offset: Offset(offset), key: None, bytes: 100, payload: 0 };
+    let records = (0..10).map(record).collect();
+    group.tell(Input::Records { generation: Generation(3), epoch: FetchEpoch::default(), records });
+
+    let paused: Vec<bool> =
+        group.processor.snapshot().partitions.iter().map(|partition| partition.paused.is_some()).collect();
+    assert_eq!(paused, [false, true]);
+}
+
+fn second_partition(group: &mut Group, count: i64) {
+    let partition = TopicPartition::new(Topic::new("blog.comments"), Partition(1));
+    group.tell(Input::Assigned { partition, generation: TWO, start: Some(Offset(0)), finished: vec![] });
+    let record = |offset| Record { offset: Offset(offset), key: None, bytes: 100, payload: 0 };
+    let records = (0..count).map(record).collect();
+    group.tell(Input::Records { generation: TWO, epoch: FetchEpoch::default(), records });
+}
+
+const TWO: Generation = Generation(2);

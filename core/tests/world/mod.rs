@@ -90,7 +90,7 @@ pub(crate) fn settings(ordering: Ordering, claims: Claims, batch: usize, seed: u
         ordering,
         claims,
         batch: NonZeroUsize::new(batch).unwrap(),
-        concurrency: NonZeroUsize::new(4).unwrap(),
+        concurrency: NonZeroUsize::new(1 + usize::from(seed.to_le_bytes()[0] % 4)).unwrap(),
         retry: Retry {
             max_attempts: NonZeroU32::new(4).unwrap(),
             base: Duration::from_millis(100),
