@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kafka_driver::{Member, OnRevoke, Told, fill, partition};
-use postroom::kafka::{
-    Admin, Connection, ConsumerConfig, DeadLetterRoute, Producer, ProducerConfig, Protocol, Publication,
-    Step, TopicDefaults, desired_topics, scan,
-};
+use postroom::dead_letters::{Replay, Selection, collect, discard, read, render, replay};
+use postroom::kafka::{Admin, Connection, ConsumerConfig, DeadLetterRoute, Plan, Producer, ProducerConfig, Protocol, Publication, Start, Step, TopicDefaults, desired_topics, scan};
 use postroom::ports::{Edge, EdgeError, StoreId};
-use postroom_core::{Class, DeadLetter, Failure, Offset, OffsetRange, Partition, Reason, Ticket};
+use postroom_core::{
+    Class, DeadLetter, Failure, Generation, Offset, OffsetRange, Partition, Reason, Ticket, TopicPartition,
+};
 
 struct World {
     address: String,
@@ -257,7 +257,11 @@ async fn dead_letters_reach_the_source_partition_and_can_be_scanned() {
     let topics = vec![format!("dlq.{}.{}", world.group(), world.posts()), "no.such.topic".to_owned()];
     let scanned = tokio::task::spawn_blocking(move || {
         let mut letters = Vec::new();
-        scan(&connection, &topics, |record| letters.push(record.clone())).map(|()| letters)
+        scan(&connection, &topics, |record| {
+            letters.push(record.clone());
+            true
+        })
+        .map(|()| letters)
     });
     let letters = scanned.await.unwrap().unwrap();
 
@@ -329,4 +333,184 @@ async fn a_revocation_goes_on_after_its_deadline_where_nobody_answers() {
 
         assert!(first.history.iter().any(|told| matches!(told, Told::Revoked(_))), "{protocol:?}");
     }
+}
+
+async fn dead_letter_all(member: &mut Member, message: &str) {
+    let before = member.history.iter().filter(|told| matches!(told, Told::DeadLettered(_))).count();
+    let wanted = before + member.records.len();
+    for (generation, _, record) in member.records.drain(..) {
+        member.edge.dead_letter(DeadLetter {
+            partition: record.partition().clone(),
+            ticket: Ticket { generation, offset: record.offset() },
+            reason: Reason::Rejected,
+            failure: Failure::new(Class::Dead(Reason::Rejected), "no", message),
+            attempts: 1,
+            failing_for: Duration::from_secs(1),
+            payload: record,
+        });
+    }
+    let done = |member: &Member| {
+        member.history.iter().filter(|told| matches!(told, Told::DeadLettered(_))).count() == wanted
+    };
+    member.until("acknowledgements", done).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_reaches_its_group_once_and_a_new_failure_keeps_its_id() {
+    let Some(world) = World::new(2).await else { return };
+    fill(&world.producer, &world.posts(), 2, 600).await;
+    let mut config = world.config(Protocol::Kip848);
+    config.topics.push(format!("retry.{}", world.group()));
+    let mut member = Member::start(config, &world.producer);
+    member.until("records", |member| member.records.len() == 600).await;
+    dead_letter_all(&mut member, "first").await;
+    let connection = Connection::to(&world.address);
+    let letters = vec![format!("dlq.{}.{}", world.group(), world.posts())];
+    let collection = collect(&connection, &letters).await.unwrap();
+    assert_eq!(collection.select(&Selection::default()).len(), 600);
+    assert_eq!(collection.causes(&Selection::default())[0].count, 600);
+    let id = format!("{}/{}/1/7", world.group(), world.posts());
+    let mut order = Replay {
+        selection: Selection::default(),
+        by: "ops".to_owned(),
+        force: false,
+        dry_run: true,
+        rate: None,
+    };
+    let would = replay(&connection, &world.producer, &letters, &order, |_| {}).await.unwrap();
+    assert_eq!((would.sent.len(), would.refused.len()), (600, 0));
+    assert!(member.records.is_empty());
+
+    order.dry_run = false;
+    let mut told = 0;
+    let report = replay(&connection, &world.producer, &letters, &order, |sent| told = sent).await.unwrap();
+    assert_eq!((report.sent.len(), told), (600, 600));
+    member.until("the replays", |member| member.records.len() == 600).await;
+    let again = replay(&connection, &world.producer, &letters, &order, |_| {}).await.unwrap();
+    assert_eq!((again.sent.len(), again.refused.len()), (0, 600), "it is done");
+    let replayed = member
+        .records
+        .iter()
+        .find(|(_, _, record)| record.header("postroom-replay-of") == Some(id.as_bytes()));
+    let (_, _, replayed) = replayed.unwrap();
+    assert_eq!(replayed.value(), Some(&b"15"[..]));
+    assert_eq!(replayed.header("postroom-replay-by"), Some(&b"ops"[..]));
+    member.records.retain(|(_, _, record)| record.header("postroom-replay-of") == Some(id.as_bytes()));
+    dead_letter_all(&mut member, "second").await;
+
+    let collection = collect(&connection, &letters).await.unwrap();
+    let open = collection.select(&Selection::default());
+    assert_eq!(open.len(), 1);
+    assert_eq!((open[0].id.as_str(), open[0].replays, open[0].copies), (id.as_str(), 1, 2));
+    assert_eq!(open[0].message.as_deref(), Some("second"));
+    let record = read(&connection, &open[0].place).await.unwrap().unwrap();
+    let text = render(open[0], &record, |_| Ok("{}".to_owned()));
+    assert!(text.contains(&id) && text.contains("second") && text.contains("decoded"), "{text}");
+    let discarded = discard(&connection, &world.producer, &letters, &Selection::default(), "ops").await;
+    assert_eq!(discarded, Ok(1));
+    let collection = collect(&connection, &letters).await.unwrap();
+    assert!(collection.select(&Selection::default()).is_empty());
+    assert_eq!(member.close(Duration::from_secs(10)).await, Ok(()));
+}
+
+/// What members saw of a partition: stretches of one assignment each, in the order of their beginning.
+fn stretches(members: &[Member], at: &TopicPartition) -> Vec<Vec<i64>> {
+    let mut stretches: BTreeMap<Generation, Vec<i64>> = BTreeMap::new();
+    for (generation, _, record) in members.iter().flat_map(|member| &member.records) {
+        if record.partition() == at {
+            stretches.entry(*generation).or_default().push(record.offset().0);
+        }
+    }
+    stretches.into_values().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_out_of_order_while_members_come_and_go() {
+    for protocol in PROTOCOLS {
+        let Some(world) = World::new(6).await else { return };
+        let writer = {
+            let (producer, topic) = (world.producer.clone(), world.posts());
+            tokio::spawn(async move {
+                for _ in 0..40 {
+                    fill(&producer, &topic, 6, 600).await;
+                    tokio::task::yield_now().await;
+                }
+            })
+        };
+        let mut gone: Vec<Member> = Vec::new();
+        let mut members: Vec<Member> = Vec::new();
+        for round in 0..8 {
+            members.push(Member::start(world.config(protocol), &world.producer));
+            for _ in 0..15 {
+                for member in &mut members {
+                    member.serve(Duration::from_millis(10)).await;
+                    member.commit_all();
+                }
+            }
+            if members.len() == 3 {
+                let mut leaver = members.remove(round % 3);
+                leaver.commit_all();
+                leaver.edge.close(leaver.moment(Duration::from_secs(10)));
+                while leaver.stopped.is_none() {
+                    leaver.serve(Duration::from_millis(5)).await;
+                    for member in &mut members {
+                        member.serve(Duration::from_millis(5)).await;
+                    }
+                }
+                assert_eq!(leaver.stopped, Some(Ok(())), "{protocol:?}");
+                gone.push(leaver);
+            }
+        }
+        writer.await.unwrap();
+        let ends: Vec<_> = (0..6).map(|number| partition(&world.posts(), number)).collect();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(40);
+        loop {
+            for member in &mut members {
+                member.serve(Duration::from_millis(10)).await;
+            }
+            let all = |at| members.iter().chain(&gone).any(|member| member.offsets(at).contains(&3_999));
+            if ends.iter().all(all) {
+                break;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{protocol:?}: records are missing");
+        }
+
+        gone.append(&mut members);
+        for at in &ends {
+            let mut next = 0;
+            for stretch in stretches(&gone, at) {
+                assert!(stretch[0] <= next, "{protocol:?} {at}: {} after {next}", stretch[0]);
+                assert!(stretch.windows(2).all(|pair| pair[1] == pair[0] + 1), "{protocol:?} {at}");
+                next = next.max(stretch.last().unwrap() + 1);
+            }
+            assert_eq!(next, 4_000, "{protocol:?} {at}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_starts_with_the_latest_reads_an_added_partition_from_its_beginning() {
+    let Some(world) = World::new(1).await else { return };
+    fill(&world.producer, &world.posts(), 1, 10).await;
+    let mut config = world.config(Protocol::Cooperative);
+    config.start = Start::Latest;
+    let mut member = Member::start(config.clone(), &world.producer);
+    member.until("the assignment", |member| !member.owned.is_empty()).await;
+    // The end is looked up after the assignment: what is written meanwhile may be read or not.
+    while member.records.is_empty() {
+        fill(&world.producer, &world.posts(), 1, 1).await;
+        member.serve(Duration::from_millis(50)).await;
+    }
+    assert!(member.offsets(&partition(&world.posts(), 0))[0] >= 10, "it starts with the latest");
+    assert_eq!(member.close(Duration::from_secs(10)).await, Ok(()));
+
+    let steps = vec![Step::AddPartitions { topic: world.posts(), from: 1, to: 2 }];
+    world.admin.apply(&Plan { steps, ..Plan::default() }).await.unwrap();
+    let producer = Producer::start(&ProducerConfig::new(Connection::to(&world.address))).unwrap();
+    fill(&producer, &world.posts(), 2, 10).await;
+    let mut member = Member::start(config, &world.producer);
+    let added = partition(&world.posts(), 1);
+    member.until("the added partition", |member| member.offsets(&added).len() == 5).await;
+
+    assert_eq!(member.offsets(&added), [0, 1, 2, 3, 4]);
 }

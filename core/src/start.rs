@@ -149,7 +149,7 @@ impl fmt::Display for StartRefusal {
             Self::UnknownGroup { commit } => write!(
                 f,
                 "the store does not know this group, but Kafka has its commit at {commit}: connect the store \
-                 that the group used before, or pass `--adopt` to go on at {commit} with this one"
+                 that the group used before, or set `store.adopt = true` to go on at {commit} with this one"
             ),
         }
     }

@@ -70,6 +70,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  postroom demo                            stays up until Ctrl-C\n  postroom demo --until-idle -o json       ends by itself, prints figures\n  postroom demo --from events.jsonl        your own events"
     )]
     Demo(DemoArgs),
+    /// List, show and replay dead letters
+    #[command(subcommand)]
+    Dlq(DlqCommand),
     /// Publish one event from field=value words
     #[command(
         after_help = "Examples:\n  postroom emit comment.created post_id=hello comment_id=c1 author=ada body='First!'\n  postroom emit post.published -f post.json\n  postroom emit user.registered user_id=ada subscribed=true --dry-run"
@@ -91,6 +94,14 @@ pub(crate) enum Command {
         after_help = "Examples:\n  postroom status                  the running demo, else http.listen of the configuration\n  postroom status -w               repainted every second\n  postroom status -o json | jq .totals"
     )]
     Status(StatusArgs),
+    /// Show events of a topic, decoded
+    #[command(
+        after_help = "Examples:\n  postroom tail blog.comments               what comes from now on\n  postroom tail blog.comments -n 3          the last three\n  postroom tail blog.posts --from earliest --filter author=ada\n  postroom tail blog.posts --from @-1h -o json"
+    )]
+    Tail(TailArgs),
+    /// Compare the cluster's topics with what the effects need, and make what is missing
+    #[command(subcommand)]
+    Topics(TopicsCommand),
     /// Print the version and what it was built with
     Version(VersionArgs),
 }
@@ -140,7 +151,7 @@ pub(crate) struct DemoArgs {
     /// End when everything is done
     #[arg(long)]
     pub(crate) until_idle: bool,
-    /// With --until-idle: end after so many seconds all the same, with code 75
+    /// Wait so many seconds for everything to be done; with --until-idle, code 75 says that it was not
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub(crate) deadline: u64,
     /// Run these effects alone, separated by commas
@@ -158,6 +169,150 @@ pub(crate) struct DemoArgs {
     /// How to print the results
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,
+}
+
+/// The commands below `dlq`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DlqCommand {
+    /// List open dead letters, by cause
+    #[command(
+        after_help = "Examples:\n  postroom dlq ls\n  postroom dlq ls --group postroom.notify --each\n  postroom dlq ls --topic orders-dlt           letters that another framework wrote"
+    )]
+    Ls(DlqLsArgs),
+    /// Send dead letters to the group that failed, and to no other
+    #[command(
+        after_help = "Examples:\n  postroom dlq replay --group postroom.notify --dry-run\n  postroom dlq replay --reason exhausted --rate 50\n  postroom dlq replay postroom.notify/blog.comments/3/88123"
+    )]
+    Replay(DlqReplayArgs),
+    /// Show one dead letter in full
+    #[command(after_help = "Example:\n  postroom dlq show postroom.notify/blog.comments/3/88123")]
+    Show(DlqShowArgs),
+}
+
+/// Which dead letters are meant.
+#[derive(Args, Debug)]
+pub(crate) struct DlqSelection {
+    /// Of this consumer group alone
+    #[arg(long, value_name = "NAME")]
+    pub(crate) group: Option<String>,
+    /// Of this source topic alone
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) source: Option<String>,
+    /// Of this reason alone, such as undecodable
+    #[arg(long, value_name = "REASON")]
+    pub(crate) reason: Option<String>,
+    /// Read this dead-letter topic instead of all of ours; repeatable
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) topic: Vec<String>,
+}
+
+/// Arguments of `dlq ls`.
+#[derive(Args, Debug)]
+pub(crate) struct DlqLsArgs {
+    /// Which ones
+    #[command(flatten)]
+    pub(crate) selection: DlqSelection,
+    /// A line for each letter instead of each cause
+    #[arg(long)]
+    pub(crate) each: bool,
+    /// Those that were replayed or discarded, too
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+/// Arguments of `dlq show`.
+#[derive(Args, Debug)]
+pub(crate) struct DlqShowArgs {
+    /// The id: group/topic/partition/offset
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Read this dead-letter topic instead of all of ours; repeatable
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) topic: Vec<String>,
+}
+
+/// Arguments of `dlq replay`.
+#[derive(Args, Debug)]
+pub(crate) struct DlqReplayArgs {
+    /// These ids
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Which ones
+    #[command(flatten)]
+    pub(crate) selection: DlqSelection,
+    /// Every open letter
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Those that were replayed or discarded, too
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Say what would be sent, send nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// At most so many a second
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) rate: Option<u32>,
+    /// Who replays, for the record [default: the user's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+/// Arguments of `tail`.
+#[derive(Args, Debug)]
+pub(crate) struct TailArgs {
+    /// The topic
+    #[arg(value_name = "TOPIC")]
+    pub(crate) topic: String,
+    /// Where to begin: earliest, latest, an offset, @-1h, or @2026-01-31T12:00:00Z
+    #[arg(long, value_name = "PLACE", value_parser = place)]
+    pub(crate) from: Option<Place>,
+    /// Show those alone where NAME=VALUE holds: type, key, partition, or any field; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = key_value)]
+    pub(crate) filter: Vec<(String, String)>,
+    /// End after so many; without --from, the last so many
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    pub(crate) count: Option<usize>,
+    /// How to print: text, or a JSON object a line
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+/// Where `tail` begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// So long ago.
+    Ago(std::time::Duration),
+    /// At the first record.
+    Earliest,
+    /// At what comes from now on.
+    Latest,
+    /// At this offset of every partition.
+    Offset(i64),
+    /// At this time, in milliseconds since the Unix epoch.
+    Time(i64),
+}
+
+/// The commands below `topics`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TopicsCommand {
+    /// Make what is missing and change what differs
+    #[command(after_help = "Example:\n  postroom topics apply -c postroom.toml")]
+    Apply,
+    /// Show what apply would do
+    #[command(
+        after_help = "Examples:\n  postroom topics plan -c postroom.toml\n  postroom topics plan --detailed-exitcode      code 2 says that something is to be done"
+    )]
+    Plan {
+        /// End with code 2 where something is to be done
+        #[arg(long)]
+        detailed_exitcode: bool,
+    },
 }
 
 /// Arguments of `emit`.
@@ -240,4 +395,20 @@ pub(crate) enum Output {
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write NAME=VALUE, with an equals sign")?;
     Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    let unknown = || "write earliest, latest, an offset, @-1h, or @2026-01-31T12:00:00Z".to_owned();
+    if let Some(span) = text.strip_prefix("@-") {
+        return crate::config::parse_span(span).map(Place::Ago).ok_or_else(unknown);
+    }
+    if let Some(time) = text.strip_prefix('@') {
+        let time: jiff::Timestamp = time.parse().map_err(|_unreadable| unknown())?;
+        return Ok(Place::Time(time.as_millisecond()));
+    }
+    match text {
+        "earliest" | "start" => Ok(Place::Earliest),
+        "latest" | "end" => Ok(Place::Latest),
+        offset => offset.parse().ok().filter(|offset| *offset >= 0).map(Place::Offset).ok_or_else(unknown),
+    }
 }

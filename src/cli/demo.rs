@@ -15,13 +15,13 @@ use crate::cli::report::Report;
 use crate::cli::running::Running;
 use crate::cli::serving::{Serving, drain, runtime, verdict};
 use crate::cli::settings::{is_default, loaded_with};
-use crate::cli::signals::Signals;
 use crate::cli::terminal::{Style, Terminal};
 use crate::config::{Config, Flag, Loaded};
 use crate::event::BlogEvent;
 use crate::kafka::Embedded;
+use crate::runtime::shutdown::Signals;
 use crate::runtime::{Broker, Group, Service};
-use crate::telemetry::Status;
+use crate::telemetry::{GroupState, Status};
 
 pub(crate) fn run(global: &Global, arguments: &DemoArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
     let embedded = Embedded::start()?;
@@ -77,14 +77,15 @@ impl Demo<'_> {
             Output::Text => terminal.text(&report.text(terminal))?,
         }
         if played == Played::TooLong {
-            terminal.say(&format!("not idle after {} s: ending with work left", self.arguments.deadline));
+            terminal.say(&format!("not idle after {} s: work is left", self.arguments.deadline));
         }
-        if played == Played::Whole && !self.arguments.until_idle {
+        if matches!(played, Played::Whole | Played::TooLong) && !self.arguments.until_idle {
             self.stay(&mut service, &mut signals, terminal).await?;
         }
         drop(announced);
         let drained = drain(&mut service, &self.serving.metrics, signals, config.shutdown.deadline).await?;
-        Ok(if played == Played::TooLong { Exit::Unfinished } else { drained })
+        let left = played == Played::TooLong && self.arguments.until_idle;
+        Ok(if left { Exit::Unfinished } else { drained })
     }
 
     /// Publishes everything, never further ahead than the broker keeps, and waits until all is finished.
@@ -103,10 +104,10 @@ impl Demo<'_> {
                 let status = service.status();
                 room = self.backlog.room(publisher.counts(), &status);
                 bar.set_position(self.done(publisher.counts(), &status));
-                if room == 0 && self.is_over(deadline, &status)? {
-                    return Ok(Played::TooLong);
-                }
                 if room == 0 {
+                    if let Some(ended) = self.ended(deadline, &status) {
+                        return Ok(ended);
+                    }
                     tokio::time::sleep(LOOK).await;
                 }
             }
@@ -121,8 +122,8 @@ impl Demo<'_> {
                 bar.finish_and_clear();
                 return Ok(Played::Whole);
             }
-            if self.is_over(deadline, &status)? {
-                return Ok(Played::TooLong);
+            if let Some(ended) = self.ended(deadline, &status) {
+                return Ok(ended);
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -132,13 +133,12 @@ impl Demo<'_> {
         published.total().saturating_sub(self.backlog.behind(published, status))
     }
 
-    fn is_over(&self, deadline: Instant, status: &Status) -> Result<bool, Failure> {
-        if let Some((group, cause)) =
-            status.groups.iter().find_map(|group| Some((&group.group, group.halted.as_ref()?)))
-        {
-            return Err(Failure::new(Exit::Internal, format!("{group} stopped: {cause}")));
+    /// Says why the groups need not be waited for any longer.
+    fn ended(&self, deadline: Instant, status: &Status) -> Option<Played> {
+        if status.groups.iter().any(|group| group.state == GroupState::Stopped) {
+            return Some(Played::Interrupted);
         }
-        Ok(self.arguments.until_idle && Instant::now() >= deadline)
+        (Instant::now() >= deadline).then_some(Played::TooLong)
     }
 
     async fn stay(

@@ -6,6 +6,8 @@ use crate::cli::args::{EmitArgs, Global, Output};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::publish::Publisher;
+use crate::cli::running::Running;
+use crate::cli::sample::BLOG as SAMPLE_BLOG;
 use crate::cli::schemas::codec;
 use crate::cli::serving::runtime;
 use crate::cli::settings::{loaded_for_cluster, start_log};
@@ -19,7 +21,11 @@ use crate::runtime::connection;
 pub(crate) fn run(global: &Global, arguments: &EmitArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
     let loaded = loaded_for_cluster(global, terminal)?;
     let codec = codec(&loaded.config)?;
-    let fields = fields(arguments)?;
+    let mut fields = fields(arguments)?;
+    if Running::find().is_some() && !fields.contains_key("blog") {
+        // In a demo one need not know what its blog is called.
+        fields.insert("blog".to_owned(), Value::from(SAMPLE_BLOG));
+    }
     let now = jiff::Timestamp::now().as_millisecond();
     let fill = Fill { event_id: format!("emit-{:016x}", fastrand::u64(..)), now };
     let event: BlogEvent = codec

@@ -13,6 +13,7 @@ mod check;
 mod completions;
 mod config;
 mod demo;
+mod dlq;
 mod effects;
 mod emit;
 mod exit;
@@ -30,9 +31,10 @@ mod sample;
 mod schemas;
 mod serving;
 mod settings;
-mod signals;
 mod status;
+mod tail;
 mod terminal;
+mod topics;
 mod version;
 mod words;
 
@@ -71,10 +73,13 @@ fn dispatch(cli: &Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Completions(arguments) => completions::run(arguments, terminal),
         Command::Config(command) => config::run(&cli.global, command, terminal),
         Command::Demo(arguments) => demo::run(&cli.global, arguments, terminal),
+        Command::Dlq(command) => dlq::run(&cli.global, command, terminal),
         Command::Emit(arguments) => emit::run(&cli.global, arguments, terminal),
         Command::Import(arguments) => import::run(&cli.global, arguments, terminal),
         Command::Run(arguments) => run::run(&cli.global, arguments, terminal),
         Command::Status(arguments) => status::run(&cli.global, arguments, terminal),
+        Command::Tail(arguments) => tail::run(&cli.global, arguments, terminal),
+        Command::Topics(command) => topics::run(&cli.global, command, terminal),
         Command::Version(arguments) => version::run(arguments, terminal),
     }
 }

@@ -8,7 +8,7 @@ use crate::cli::poison::Poison;
 use crate::cli::sample::SampleRecord;
 use crate::codec::{Codec, Framing, Outgoing};
 use crate::event::{BlogEvent, each_event};
-use crate::kafka::{Delivery, Producer, Publication, PublishError, Published};
+use crate::kafka::{Delivery, Producer, PublishError, Published};
 
 /// Publishes, and waits for acknowledgements some way behind.
 pub(crate) struct Publisher {
@@ -96,17 +96,7 @@ fn encode(codec: &Codec, event: &BlogEvent) -> Result<Outgoing, Failure> {
 }
 
 async fn send(producer: &Producer, record: &Outgoing) -> Result<Delivery, Failure> {
-    let headers: Vec<_> =
-        record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
-    let publication = Publication {
-        topic: &record.topic,
-        partition: None,
-        key: record.key.as_deref(),
-        value: record.value.as_deref(),
-        headers: &headers,
-        timestamp: record.timestamp,
-    };
-    producer.enqueue(publication).await.map_err(of_publishing)
+    producer.enqueue_event(record).await.map_err(of_publishing)
 }
 
 /// Says what a refused record means for the command.

@@ -6,10 +6,10 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::serving::{Serving, drain, runtime, verdict};
 use crate::cli::settings::loaded_with;
-use crate::cli::signals::Signals;
 use crate::cli::terminal::Terminal;
 use crate::config::Flag;
 use crate::runtime::Broker;
+use crate::runtime::shutdown::Signals;
 
 pub(crate) fn run(global: &Global, arguments: &RunArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let listen = arguments.listen.clone().map(|value| Flag {
@@ -31,7 +31,7 @@ pub(crate) fn run(global: &Global, arguments: &RunArgs, terminal: &Terminal) -> 
         let mut service = serving.groups(config, groups, Broker::Cluster).await?;
         tokio::select! {
             endings = service.ended(config.shutdown.deadline) => return verdict(endings),
-            exit = signals.next() => tracing::info!(signal = exit.number().saturating_sub(128), "draining"),
+            asked = signals.next() => tracing::info!(?asked, "draining"),
         }
         drain(&mut service, &serving.metrics, signals, config.shutdown.deadline).await
     });

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::settings::start_log;
-use crate::cli::signals::Signals;
 use crate::cli::terminal::Terminal;
+use crate::runtime::shutdown::Signals;
 
 use crate::config::{Config, Loaded};
 use crate::runtime::{Broker, Ending, Group, Service, StartError};

@@ -64,9 +64,12 @@ pub(crate) fn start_log(
     terminal: &Terminal,
 ) -> Result<LogGuard, Failure> {
     let log = &loaded.config.log;
-    let from_environment = std::env::var("RUST_LOG").ok().filter(|_| is_default(loaded, "log.level"));
+    let is_open = is_default(loaded, "log.level");
+    let from_environment = std::env::var("RUST_LOG").ok().filter(|_| is_open);
+    // A command that a person waits for is quiet; a process that serves says what it does.
+    let quiet = (is_open && metrics.is_none()).then(|| "warn".to_owned());
     let settings = LogSettings {
-        level: from_environment.unwrap_or_else(|| log.level.clone()),
+        level: from_environment.or(quiet).unwrap_or_else(|| log.level.clone()),
         format: log.format,
         repeats: log.repeats.get(),
         color: terminal.err_colors(),

@@ -10,7 +10,7 @@ use crate::cli::running::Running;
 use crate::cli::settings::{is_default, loaded};
 use crate::cli::terminal::{Style, Terminal, table};
 use crate::config::Secret;
-use crate::telemetry::{GroupState, GroupStatus, Status, Verdict};
+use crate::telemetry::{GroupState, GroupStatus, PartitionStatus, Status, Verdict};
 
 pub(crate) fn run(global: &Global, arguments: &StatusArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
     let loaded = loaded(global, terminal)?;
@@ -107,7 +107,10 @@ fn group_verdict(group: &GroupStatus) -> String {
             GroupState::Joining | GroupState::Draining | GroupState::Stopped => String::new(),
         };
     }
-    let busy: Vec<_> = group.partitions.iter().filter(|one| one.verdict != Verdict::CaughtUp).collect();
+    let busy: Vec<_> = group.partitions.iter().filter(|one| is_busy(one)).collect();
+    if busy.is_empty() && group.partitions.iter().any(|one| one.verdict == Verdict::Unknown) {
+        return "looking".to_owned();
+    }
     match busy.as_slice() {
         [] => CAUGHT_UP.to_owned(),
         [one] => format!("{}/{} {}", one.topic, one.partition, one.summary),
@@ -117,13 +120,17 @@ fn group_verdict(group: &GroupStatus) -> String {
     }
 }
 
+fn is_busy(partition: &PartitionStatus) -> bool {
+    !matches!(partition.verdict, Verdict::CaughtUp | Verdict::Unknown)
+}
+
 /// The partitions that are worth a line: those with something unfinished.
 fn partitions(group: &GroupStatus) -> String {
     let number = |value: Option<i64>| value.map_or_else(|| "–".to_owned(), |value| value.to_string());
     let rows: Vec<_> = group
         .partitions
         .iter()
-        .filter(|one| one.verdict != Verdict::CaughtUp)
+        .filter(|one| is_busy(one))
         .map(|one| {
             vec![
                 format!("{}/{}", one.topic, one.partition),

@@ -14,12 +14,25 @@ impl Codec {
     /// # Errors
     /// The schema is not known here, or the record is poison.
     pub fn envelope<E: Event>(&self, record: &RawRecord) -> Result<Option<Envelope<E>>, DecodeError> {
+        self.envelope_of(record, E::types())
+    }
+
+    /// As [`envelope`](Self::envelope), for a reader that wants only some kinds of `E`: of the others nothing is
+    /// decoded, so none of them is poison to it.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn envelope_of<E: Event>(
+        &self,
+        record: &RawRecord,
+        wanted: &[EventType],
+    ) -> Result<Option<Envelope<E>>, DecodeError> {
         self.admit(record)?;
         let headers = Headers::read(record, &self.limits)?;
         let Some(value) = record.value() else { return Ok(None) };
         let named = match headers.event_type()? {
             None => None,
-            Some(name) => match E::types().iter().find(|known| known.name == name) {
+            Some(name) => match wanted.iter().find(|known| known.name == name) {
                 None => return Ok(None),
                 known => known,
             },
@@ -31,7 +44,7 @@ impl Codec {
                 same_kind(event_type, ready, framed.schema)?;
                 event_type
             }
-            None => match E::types().iter().find(|known| is_record(known, ready)) {
+            None => match wanted.iter().find(|known| is_record(known, ready)) {
                 None => return Ok(None),
                 Some(known) => known,
             },

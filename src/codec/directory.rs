@@ -147,3 +147,77 @@ pub(crate) fn add_ours(codec: &Codec) {
         codec.add_entry(&entry, avsc).expect("our schemas are as our index says");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::codec::fit::Fit;
+    use crate::codec::resolve::pair;
+    use crate::codec::shape::MAX_SCHEMA_BYTES;
+    use crate::codec::writer::{Ready, ready};
+
+    fn shipped(file: &str) -> &'static Ready {
+        let (_, avsc) = OURS.iter().find(|(known, _)| *known == file).unwrap();
+        ready(avsc, MAX_SCHEMA_BYTES).unwrap()
+    }
+
+    #[test]
+    fn every_schema_on_disk_is_carried_and_indexed() {
+        let indexed: Vec<String> =
+            parse_index(OUR_INDEX).unwrap().into_iter().map(|entry| entry.file).collect();
+        let mut found = 0;
+        for folder in
+            std::fs::read_dir("schemas").unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir())
+        {
+            for file in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+                let name = format!("{}/{}", folder.file_name().display(), file.file_name().display());
+                assert!(OURS.iter().any(|(known, _)| *known == name), "{name} is not carried");
+                assert!(indexed.contains(&name), "{name} is not indexed");
+                found += 1;
+            }
+        }
+        assert_eq!((found, indexed.len()), (OURS.len(), OURS.len()));
+    }
+
+    #[test]
+    fn guids_are_made_as_the_documentation_says() {
+        for entry in parse_index(OUR_INDEX).unwrap() {
+            let mut guid: [u8; 16] = shipped(&entry.file).writer.identity[..16].try_into().unwrap();
+            guid[6] = guid[6] & 0x0f | 0x80;
+            guid[8] = guid[8] & 0x3f | 0x80;
+            assert_eq!(entry.guid, guid, "{}", entry.file);
+        }
+    }
+
+    #[test]
+    fn every_version_reads_what_every_other_version_wrote() {
+        let mut versions: HashMap<String, Vec<&'static Ready>> = HashMap::new();
+        for entry in parse_index(OUR_INDEX).unwrap() {
+            versions.entry(entry.event).or_default().push(shipped(&entry.file));
+        }
+        for (event, versions) in versions {
+            for (writer, reader) in
+                versions.iter().flat_map(|writer| versions.iter().map(move |reader| (writer, reader)))
+            {
+                let fit = pair(writer, reader).fit();
+                assert!(matches!(fit, Fit::Same | Fit::Convert), "{event}: {fit:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_index_with_a_mistake_is_refused_with_its_place() {
+        for (from, to, words) in [
+            ("guid = \"", "guid = \"x", "the guid of post.published v1"),
+            ("fingerprint = \"", "fingerprint = \"x", "the fingerprint of post.published v1"),
+            ("version = 1", "versoin = 1", "versoin"),
+        ] {
+            let error = parse_index(&OUR_INDEX.replacen(from, to, 1)).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+}

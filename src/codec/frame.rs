@@ -115,6 +115,9 @@ pub(crate) fn guid_header(guid: &[u8; 16]) -> Vec<u8> {
 
 fn avro_expected(headers: &Headers<'_>) -> Result<(), DecodeError> {
     let Some(content_type) = headers.content_type else { return Ok(()) };
+    if matches!(content_type, b"application/avro" | b"avro/binary") {
+        return Ok(());
+    }
     let content_type = String::from_utf8_lossy(content_type).to_ascii_lowercase();
     let structured = content_type.starts_with("application/cloudevents");
     let avro = content_type.contains("avro");

@@ -127,6 +127,17 @@ impl<'b> Walk<'b> {
     }
 
     pub(crate) fn long(&mut self) -> Result<i64, DecodeError> {
+        // Most numbers are lengths and branches: one byte.
+        match self.bytes.get(self.at) {
+            Some(byte) if *byte < 0x80 => {
+                self.at = self.at.saturating_add(1);
+                Ok(unzigzag(u64::from(*byte)))
+            }
+            _ => self.long_of_bytes(),
+        }
+    }
+
+    fn long_of_bytes(&mut self) -> Result<i64, DecodeError> {
         let mut value = 0_u64;
         for place in 0..10_u32 {
             let [byte] = *self.take(1)? else {
@@ -141,7 +152,7 @@ impl<'b> Walk<'b> {
                 if byte == 0 && place > 0 {
                     return Err(poison(Detail::Varint, "a number is written longer than needed"));
                 }
-                return Ok((value >> 1).cast_signed() ^ (value & 1).cast_signed().wrapping_neg());
+                return Ok(unzigzag(value));
             }
         }
         Err(poison(Detail::Varint, "a number has more than 64 bits"))
@@ -268,6 +279,11 @@ impl<'b> Walk<'b> {
     }
 }
 
+fn unzigzag(value: u64) -> i64 {
+    (value >> 1).cast_signed() ^ (value & 1).cast_signed().wrapping_neg()
+}
+
+#[cold]
 fn poison(detail: Detail, message: impl Into<String>) -> DecodeError {
     DecodeError::poison(detail, message)
 }

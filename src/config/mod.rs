@@ -29,3 +29,4 @@ pub use sections::{
     Memory, OnGap, Registry, Sasl, SaslMechanism, Security, Shutdown, Start, StoreSection, Tls, Topics,
 };
 pub use size::ByteSize;
+pub(crate) use span::parse as parse_span;

@@ -181,6 +181,8 @@ section! {
 section! {
     /// `[store]`: where positions and effects are kept.
     pub struct StoreSection {
+        /// Whether a group that Kafka knows and this store does not goes on at Kafka's commit. What was applied to the other store is not in this one.
+        adopt: bool = false,
         /// The database.
         url: StoreUrl = StoreUrl::Sqlite(PathBuf::from("postroom.db")),
     }

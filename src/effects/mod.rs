@@ -69,7 +69,7 @@ impl Changes {
 ///
 /// # Errors
 /// The place of that event in the batch and what is wrong with it; the changes are those of the events before it.
-pub fn collect<E: StoreEffect>(
+pub fn collect<E: StoreEffect + ?Sized>(
     effect: &E,
     events: &[Envelope<E::Event>],
     changes: &mut Changes,

@@ -33,7 +33,11 @@ impl EventId {
         if id.len() > 255 {
             return Err("the event id is longer than 255 bytes");
         }
-        if id.chars().any(char::is_control) {
+        let unclean = match id.is_ascii() {
+            true => id.bytes().any(|byte| byte.is_ascii_control()),
+            false => id.chars().any(char::is_control),
+        };
+        if unclean {
             return Err("the event id contains control characters");
         }
         Ok(Self(id.to_owned()))

@@ -137,6 +137,17 @@ impl RawBatchBuilder {
         Self { batch }
     }
 
+    /// Starts a batch with room for so many records and bytes.
+    pub fn with_capacity(partition: TopicPartition, records: usize, bytes: usize) -> Self {
+        let batch = RawBatch {
+            partition,
+            bytes: Vec::with_capacity(bytes),
+            records: Vec::with_capacity(records),
+            headers: Vec::new(),
+        };
+        Self { batch }
+    }
+
     /// Copies a record in.
     pub fn push<'a>(&mut self, parts: RawParts<'_>, headers: impl Iterator<Item = RawHeader<'a>>) {
         let bytes_from = self.batch.bytes.len();

@@ -49,8 +49,8 @@ pub trait EventRecord: DeserializeOwned + Send + Sync + 'static {
         None
     }
 
-    /// Returns when it happened, in milliseconds since the Unix epoch: published as `ce_time` and as the
-    /// record's timestamp; `None` leaves the timestamp to the client.
+    /// Returns when it happened, in milliseconds since the Unix epoch: published as `ce_time`. The record's
+    /// timestamp is the time of publishing, since Kafka removes records by it.
     fn time(&self) -> Option<i64> {
         None
     }

@@ -1,7 +1,10 @@
 //! Questions to the cluster, and changes of its topics.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "the client library's enums are not exhaustive")]
+
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +16,7 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList, TopicPartitionListElem};
 use tokio::task::spawn_blocking;
 
 use crate::kafka::config::{Connection, Role};
@@ -302,7 +305,11 @@ impl Admin {
     }
 
     async fn admin_error(&self, what: &str, error: &KafkaError) -> EdgeError {
-        match error.rdkafka_error_code() {
+        let code = match error {
+            KafkaError::AdminOp(code) => Some(*code),
+            error => error.rdkafka_error_code(),
+        };
+        match code {
             // A broker without the API leaves the client waiting for one that has it.
             Some(Code::OperationTimedOut) if self.topics().await.is_ok() => {
                 self.admin_code(what, Code::UnsupportedFeature)
@@ -337,12 +344,7 @@ impl Admin {
     }
 
     fn unreachable(&self, error: EdgeError) -> EdgeError {
-        match error {
-            EdgeError::Unreachable(reason) => {
-                EdgeError::Unreachable(format!("{}: {reason}", self.connection.brokers))
-            }
-            other => other,
-        }
+        errors::explain(error, |reason| format!("{}: {reason}", self.connection.brokers))
     }
 }
 
@@ -361,19 +363,11 @@ fn positions(consumer: &BaseConsumer, topics: &[String]) -> Result<Vec<GroupPosi
     }
     let committed = consumer.committed_offsets(list, PATIENCE)?;
     let mut positions = Vec::new();
-    for element in committed.elements() {
+    for element in &committed.elements() {
         let (topic, number) = (element.topic(), element.partition());
         let (low, high) = consumer.fetch_watermarks(topic, number, PATIENCE)?;
         let committed = match element.offset() {
-            ClientOffset::Offset(next) => {
-                let text =
-                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| element.metadata().to_owned()));
-                let hint = match text.map(|text| metadata::decode(Offset(next), &text)) {
-                    Ok(Reading::Ours(hint)) => hint,
-                    Ok(Reading::Empty | Reading::Foreign) | Err(_) => metadata::Hint::default(),
-                };
-                Some(CommittedPosition { next: Offset(next), finished: hint.finished, store: hint.store })
-            }
+            ClientOffset::Offset(next) => Some(read_commit(Offset(next), element)),
             _ => None,
         };
         positions.push(GroupPosition {
@@ -383,6 +377,16 @@ fn positions(consumer: &BaseConsumer, topics: &[String]) -> Result<Vec<GroupPosi
         });
     }
     Ok(positions)
+}
+
+fn read_commit(next: Offset, element: &TopicPartitionListElem<'_>) -> CommittedPosition {
+    // The library panics on metadata that is not UTF-8.
+    let text = catch_unwind(AssertUnwindSafe(|| element.metadata().to_owned()));
+    let hint = match text.map(|text| metadata::decode(next, &text)) {
+        Ok(Reading::Ours(hint)) => hint,
+        Ok(Reading::Empty | Reading::Foreign) | Err(_) => metadata::Hint::default(),
+    };
+    CommittedPosition { next, finished: hint.finished, store: hint.store }
 }
 
 async fn blocking<V: Send + 'static>(

@@ -11,11 +11,21 @@ pub(crate) struct ClientLog {
     state: Mutex<State>,
 }
 
+/// Whether brokers can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// None can.
+    None,
+    /// Some answered.
+    Some,
+}
+
 #[derive(Debug, Default)]
 struct State {
     last_failure: Option<String>,
     logged: Option<Instant>,
     suppressed: u64,
+    away: bool,
 }
 
 impl ClientLog {
@@ -52,6 +62,16 @@ impl ClientLog {
     /// Returns the last connection failure, in the client's words.
     pub(crate) fn last_failure(&self) -> Option<String> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).last_failure.clone()
+    }
+
+    /// Notes whether any broker can be reached.
+    pub(crate) fn reached(&self, reach: Reach) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).away = reach == Reach::None;
+    }
+
+    /// Says whether no broker could be reached when that was last heard of.
+    pub(crate) fn is_away(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).away
     }
 
     /// Says whether it is time for another line, and how many were left out.

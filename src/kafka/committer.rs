@@ -34,6 +34,15 @@ pub(crate) struct Committer {
     changed: Condvar,
 }
 
+/// How a wait for commits ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// Every commit was answered.
+    Answered,
+    /// Some commit was not.
+    Unanswered,
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Commit>,
@@ -77,6 +86,22 @@ impl Committer {
             };
         }
         unsent
+    }
+
+    /// Waits until everything is sent and answered, until `deadline` at most.
+    pub(crate) fn flush(&self, deadline: Instant) -> Flushed {
+        let mut queue = self.queue();
+        while queue.busy || !queue.waiting.is_empty() {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            if patience.is_zero() {
+                return Flushed::Unanswered;
+            }
+            queue = match self.changed.wait_timeout(queue, patience) {
+                Ok((queue, _)) => queue,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        Flushed::Answered
     }
 
     /// Ends the thread when it has nothing more to send.

@@ -210,6 +210,12 @@ impl ConsumerConfig {
                 self.group, self.drain, self.session
             ));
         }
+        if self.memory.queue_bytes < self.memory.fetch_bytes {
+            return refuse(format!(
+                "group {}: memory.queue_bytes ({}) must hold one fetch of memory.fetch_bytes ({})",
+                self.group, self.memory.queue_bytes, self.memory.fetch_bytes
+            ));
+        }
         if self.protocol != Protocol::Kip848 && self.session > self.max_poll_interval {
             return refuse(format!(
                 "group {}: session ({:?}) must not be longer than max_poll_interval ({:?})",
@@ -306,6 +312,8 @@ const CONSUMER_ONLY: [&str; 8] = [
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     fn config() -> ConsumerConfig {

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use postroom_core::Input;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use crate::kafka::client::Reach;
 use crate::kafka::commands::Commits;
+use crate::kafka::committer::Flushed;
 use crate::kafka::context::{EdgeContext, EdgeCounters};
 use crate::kafka::errors::{self, Verdict};
 use crate::kafka::fetched::Fetched;
@@ -117,6 +119,9 @@ fn react(
 ) -> Result<(), EdgeError> {
     match errors::of_poll(error) {
         Verdict::Wait => {
+            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+                context.log.reached(Reach::None);
+            }
             if let Some(suppressed) = context.log.may_log() {
                 tracing::warn!(group = context.config.group, %error, suppressed, "kafka is not well: polling goes on");
             }
@@ -184,16 +189,30 @@ fn close(
     let (done, closed) = mpsc::channel::<Result<(), EdgeError>>();
     let of_closer = Arc::clone(context);
     let closer = thread::Builder::new().name("kafka-close".to_owned()).spawn(move || {
-        let last = of_closer.commands(Duration::ZERO);
         if !failed {
-            of_closer.execute(&consumer, last, Commits::AtOnce);
-            let unsent = of_closer.committer.settle(deadline);
-            of_closer.commit_now(&consumer, unsent);
+            let last = of_closer.commands(Duration::ZERO);
+            of_closer.execute(&consumer, last, Commits::InBackground);
+            let begun = Instant::now();
+            let patience = deadline.saturating_duration_since(begun) / 2;
+            if of_closer.committer.flush(begun + patience) == Flushed::Unanswered {
+                tracing::warn!(
+                    group = of_closer.config.group,
+                    "the last commits were not answered: what they cover is processed again"
+                );
+            }
         }
         of_closer.committer.end();
         of_closer.state().closed = true;
-        // A commit that hangs holds the client: then nobody can close it.
-        let result = Arc::into_inner(consumer).map(drop).ok_or(EdgeError::CloseTimedOut);
+        // A commit that hangs holds the client: then nobody can close it. Without a broker there is nobody to
+        // take leave of.
+        let result = match Arc::into_inner(consumer) {
+            Some(consumer) => {
+                drop(consumer);
+                Ok(())
+            }
+            None if of_closer.log.is_away() => Ok(()),
+            None => Err(EdgeError::CloseTimedOut),
+        };
         if done.send(result).is_err() {
             tracing::debug!("the client closed after its deadline");
         }

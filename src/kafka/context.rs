@@ -16,7 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::event::RawRecord;
 use crate::kafka::assignment::Assignment;
-use crate::kafka::client::ClientLog;
+use crate::kafka::client::{ClientLog, Reach};
 use crate::kafka::commands::Command;
 use crate::kafka::committer::Committer;
 use crate::kafka::config::ConsumerConfig;
@@ -127,7 +127,9 @@ impl ClientContext for EdgeContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.log.reached(Reach::None);
+        } else {
             self.log.failed(reason);
         }
         if let Some(suppressed) = self.log.may_log() {
@@ -156,6 +158,7 @@ impl EdgeContext {
     ) {
         match outcome {
             Ok(()) => {
+                self.log.reached(Reach::Some);
                 EdgeCounters::add(&self.counters.commits);
                 self.tell(Input::Committed { generation, next });
             }

@@ -42,6 +42,22 @@ impl DeadLetterRoute {
     }
 }
 
+/// A header of a letter: kept from the record, or one of ours.
+#[derive(Clone, Debug)]
+pub(crate) struct LetterHeader<'a> {
+    /// The name.
+    pub(crate) name: Cow<'a, str>,
+    /// The value; `None` is null.
+    pub(crate) value: Option<Cow<'a, [u8]>>,
+}
+
+impl LetterHeader<'_> {
+    /// Borrows it for the producer.
+    pub(crate) fn as_pair(&self) -> (&str, Option<&[u8]>) {
+        (&self.name, self.value.as_deref())
+    }
+}
+
 /// A dead letter, ready to be produced.
 #[derive(Debug)]
 pub(crate) struct Letter<'a> {
@@ -50,7 +66,7 @@ pub(crate) struct Letter<'a> {
     /// The partition that it first came from.
     pub(crate) source_partition: i32,
     /// The original headers, then ours.
-    pub(crate) headers: Vec<(Cow<'a, str>, Option<Cow<'a, [u8]>>)>,
+    pub(crate) headers: Vec<LetterHeader<'a>>,
     /// The original value; null where the record is too large to be copied.
     pub(crate) value: Option<&'a [u8]>,
 }
@@ -68,15 +84,21 @@ pub(crate) fn write<'a>(
     let origin = if replayed { Origin::of_replay(record) } else { None };
     let replayed = origin.is_some();
     let origin = origin.unwrap_or_else(|| Origin::of_record(route, letter));
-    let mut headers: Vec<(Cow<'a, str>, Option<Cow<'a, [u8]>>)> = record
+    let mut headers: Vec<LetterHeader<'a>> = record
         .headers()
         .filter(|header| !(replayed && is_ours(header.name)))
-        .map(|header: RawHeader<'a>| (Cow::Borrowed(header.name), header.value.map(Cow::Borrowed)))
+        .map(|header: RawHeader<'a>| LetterHeader {
+            name: Cow::Borrowed(header.name),
+            value: header.value.map(Cow::Borrowed),
+        })
         .collect();
     let failing_for = SignedDuration::try_from(letter.failing_for).unwrap_or(SignedDuration::ZERO);
     let first_failed = now.checked_sub(failing_for).unwrap_or(now).to_string();
     let mut add = |name: &str, value: String| {
-        headers.push((Cow::Owned(format!("{PREFIX}{name}")), Some(Cow::Owned(value.into_bytes()))));
+        headers.push(LetterHeader {
+            name: Cow::Owned(format!("{PREFIX}{name}")),
+            value: Some(Cow::Owned(value.into_bytes())),
+        });
     };
     add("id", origin.id);
     add("group", capped(&route.group, 255));
@@ -195,6 +217,8 @@ const MESSAGE_LIMIT: usize = 1_024;
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use std::time::Duration;
 
     use postroom_core::{Class, Failure, Generation, Offset, Partition, Ticket, Topic, TopicPartition};
@@ -224,8 +248,8 @@ mod tests {
     }
 
     fn text(letter: &Letter<'_>, name: &str) -> Option<String> {
-        let ours = letter.headers.iter().rfind(|(found, _)| found == &format!("{PREFIX}{name}"))?;
-        Some(String::from_utf8(ours.1.as_ref()?.to_vec()).unwrap())
+        let ours = letter.headers.iter().rfind(|header| header.name == format!("{PREFIX}{name}"))?;
+        Some(String::from_utf8(ours.value.as_ref()?.to_vec()).unwrap())
     }
 
     fn now() -> Timestamp {
@@ -270,8 +294,7 @@ mod tests {
 
         let letter = write(&route, &dead, now());
 
-        let kept: Vec<_> =
-            letter.headers.iter().take(4).map(|(name, value)| (name.as_ref(), value.as_deref())).collect();
+        let kept: Vec<_> = letter.headers.iter().take(4).map(LetterHeader::as_pair).collect();
         assert_eq!(kept, headers);
         assert_eq!(text(&letter, "id").as_deref(), Some("g/blog.posts/3/41"));
     }
@@ -282,7 +305,7 @@ mod tests {
         let first = letter("blog.posts", &[("ce_id", Some(b"e1"))], "first");
         let first = write(&route, &first, now());
         let mut headers: Vec<(&str, Option<&[u8]>)> =
-            first.headers.iter().map(|(name, value)| (name.as_ref(), value.as_deref())).collect();
+            first.headers.iter().map(LetterHeader::as_pair).collect();
         headers.retain(|(name, _)| *name != "postroom-dlq-replays");
         headers.push(("postroom-dlq-replays", Some(b"1")));
         headers.push((REPLAY_OF, Some(b"g/blog.posts/3/41")));
@@ -315,7 +338,7 @@ mod tests {
         let added: usize = letter
             .headers
             .iter()
-            .map(|(name, value)| name.len() + value.as_ref().map_or(0, |v| v.len()) + 20)
+            .map(|header| header.name.len() + header.value.as_ref().map_or(0, |value| value.len()) + 20)
             .sum();
         assert!(added <= 8 * 1_024, "{added}");
         assert_eq!(text(&letter, "message").unwrap().len(), 1_024);

@@ -51,6 +51,12 @@ impl KafkaEdge {
     ) -> Result<(Self, UnboundedReceiver<EdgeEvent>), EdgeError> {
         let client = config.client()?;
         config.dead_letter_topics = route.topics(&config.topics);
+        if let Some(topic) = config.dead_letter_topics.iter().find(|topic| config.topics.contains(topic)) {
+            return Err(EdgeError::Configuration(format!(
+                "group {}: it reads topic {topic}, which would get its own dead letters",
+                config.group
+            )));
+        }
         let (commands, taken) = mpsc::channel();
         let (events, received) = unbounded_channel();
         let counters = Arc::new(EdgeCounters::default());

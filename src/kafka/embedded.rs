@@ -3,23 +3,45 @@
 //! It is not a Kafka: it keeps some 5 MiB a partition and cuts the rest in silence, and it has no admin API.
 //! Other processes can reach it over loopback.
 
-use std::fmt;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 
+use rdkafka::error::KafkaResult;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
 use crate::kafka::config::is_topic_name;
 use crate::ports::EdgeError;
 
-/// The embedded broker. Drop it last: the library aborts the process where it goes before its clients.
+/// The embedded broker. Drop it last: its clients would wait for it in vain.
+#[derive(Debug)]
 pub struct Embedded {
-    cluster: MockCluster<'static, DefaultProducerContext>,
+    requests: Option<mpsc::Sender<Request>>,
+    thread: Option<JoinHandle<()>>,
     address: String,
 }
 
-impl fmt::Debug for Embedded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Embedded").field("address", &self.address).finish_non_exhaustive()
+type Cluster = MockCluster<'static, DefaultProducerContext>;
+
+/// Something to do with the cluster, which must stay on its thread, and where the answer goes.
+struct Request {
+    act: Act,
+    answer: mpsc::SyncSender<KafkaResult<()>>,
+}
+
+enum Act {
+    CreateTopic { name: String, partitions: i32 },
+    GoDown,
+    ComeUp,
+}
+
+impl Act {
+    fn run(self, cluster: &Cluster) -> KafkaResult<()> {
+        match self {
+            Self::CreateTopic { name, partitions } => cluster.create_topic(&name, partitions, 1),
+            Self::GoDown => cluster.broker_down(BROKER),
+            Self::ComeUp => cluster.broker_up(BROKER),
+        }
     }
 }
 
@@ -29,9 +51,27 @@ impl Embedded {
     /// # Errors
     /// Says why the library could not start it.
     pub fn start() -> Result<Self, EdgeError> {
-        let cluster = MockCluster::new(1).map_err(|error| EdgeError::Client(error.to_string()))?;
-        let address = cluster.bootstrap_servers();
-        Ok(Self { cluster, address })
+        let (requests, asked) = mpsc::channel::<Request>();
+        let (started, address) = mpsc::sync_channel(1);
+        let thread = thread::Builder::new().name("kafka-embedded".to_owned()).spawn(move || {
+            let cluster = MockCluster::new(1);
+            let address = cluster.as_ref().map(Cluster::bootstrap_servers).map_err(ToString::to_string);
+            if started.send(address).is_err() {
+                return;
+            }
+            let Ok(cluster) = cluster else { return };
+            for request in asked {
+                if request.answer.send(request.act.run(&cluster)).is_err() {
+                    tracing::debug!("nobody waited for the embedded broker");
+                }
+            }
+        });
+        let thread =
+            thread.map_err(|error| EdgeError::Client(format!("no thread for the broker: {error}")))?;
+        let address =
+            address.recv().map_err(|_| EdgeError::Client("the embedded broker ended".to_owned()))?;
+        let address = address.map_err(EdgeError::Client)?;
+        Ok(Self { requests: Some(requests), thread: Some(thread), address })
     }
 
     /// Returns its bootstrap address.
@@ -49,9 +89,7 @@ impl Embedded {
                 "{name:?} with {partitions} partitions cannot be a topic"
             )));
         }
-        self.cluster
-            .create_topic(name, partitions, 1)
-            .map_err(|error| EdgeError::Client(format!("topic {name}: {error}")))
+        self.ask(&format!("topic {name}"), Act::CreateTopic { name: name.to_owned(), partitions })
     }
 
     /// Takes the broker off the network.
@@ -59,7 +97,7 @@ impl Embedded {
     /// # Errors
     /// Says why the library could not.
     pub fn go_down(&self) -> Result<(), EdgeError> {
-        self.cluster.broker_down(1).map_err(|error| EdgeError::Client(error.to_string()))
+        self.ask("going down", Act::GoDown)
     }
 
     /// Brings it back.
@@ -67,6 +105,29 @@ impl Embedded {
     /// # Errors
     /// Says why the library could not.
     pub fn come_up(&self) -> Result<(), EdgeError> {
-        self.cluster.broker_up(1).map_err(|error| EdgeError::Client(error.to_string()))
+        self.ask("coming up", Act::ComeUp)
+    }
+
+    fn ask(&self, what: &str, act: Act) -> Result<(), EdgeError> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let gone = || EdgeError::Client(format!("{what}: the embedded broker ended"));
+        let requests = self.requests.as_ref().ok_or_else(gone)?;
+        requests.send(Request { act, answer }).map_err(|_| gone())?;
+        let result = answered.recv().map_err(|_| gone())?;
+        result.map_err(|error| EdgeError::Client(format!("{what}: {error}")))
     }
 }
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::warn!("the embedded broker ended badly");
+        }
+    }
+}
+
+/// The only broker of the cluster.
+const BROKER: i32 = 1;

@@ -1,5 +1,7 @@
 //! Errors of the client library, each mapped once to what follows from it.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "the client library's enums are not exhaustive")]
+
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use crate::ports::EdgeError;
@@ -45,6 +47,15 @@ pub(crate) fn of_request(error: &KafkaError) -> EdgeError {
                 .or_else(|| code.filter(is_unreachable).map(|_| EdgeError::Unreachable(error.to_string())))
                 .unwrap_or_else(|| EdgeError::Client(error.to_string()))
         }
+    }
+}
+
+/// Adds to the message of an error that says that nobody answered.
+pub(crate) fn explain(error: EdgeError, explanation: impl FnOnce(String) -> String) -> EdgeError {
+    if let EdgeError::Unreachable(reason) = error {
+        EdgeError::Unreachable(explanation(reason))
+    } else {
+        error
     }
 }
 

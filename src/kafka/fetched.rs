@@ -142,7 +142,10 @@ impl Slot {
         if self.batch.is_empty() {
             return;
         }
-        let batch = std::mem::replace(&mut self.batch, RawBatchBuilder::new(self.partition.clone()));
+        // The next batch will be like this one: room for it now saves copying while it grows.
+        let next =
+            RawBatchBuilder::with_capacity(self.partition.clone(), self.batch.len(), self.batch.bytes());
+        let batch = std::mem::replace(&mut self.batch, next);
         let records: Vec<_> = batch.finish().into_iter().map(record).collect();
         context.backlog.add(records.len());
         EdgeCounters::add_many(&context.counters.records, records.len());

@@ -141,6 +141,8 @@ const BYTES_LIMIT: usize = 3_072;
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
+
     use proptest::prelude::*;
 
     use super::*;

@@ -3,6 +3,8 @@
 //! One OS thread a group polls and owns the callbacks ([`KafkaEdge`]); one producer a process publishes events
 //! and dead letters ([`Producer`]); [`Embedded`] is a broker of its own for demonstrations and tests.
 
+#![expect(clippy::disallowed_methods, reason = "the edge waits for the outside world, by its clock")]
+
 mod admin;
 mod assignment;
 mod base64;
@@ -17,6 +19,7 @@ mod edge;
 mod embedded;
 mod errors;
 mod fetched;
+mod follow;
 mod metadata;
 mod outgoing;
 mod positions;
@@ -33,11 +36,12 @@ pub use context::EdgeCounters;
 pub use dead_letter::{DEFAULT_TEMPLATE, DeadLetterRoute, PREFIX, REPLAY_OF, REPLAY_PREFIX};
 pub use edge::KafkaEdge;
 pub use embedded::Embedded;
+pub use follow::{ReadFrom, follow};
 pub use producer::{Delivery, Producer, ProducerConfig, Publication, PublishError, Published};
+pub use scan::{read_at, scan};
+pub use topics::{ActualTopic, Conflict, DesiredTopic, Plan, Step, TopicDefaults, TopicRole, desired_topics};
 
 /// Returns the version of librdkafka.
 pub fn client_version() -> String {
     rdkafka::util::get_rdkafka_version().1
 }
-pub use scan::scan;
-pub use topics::{ActualTopic, Conflict, DesiredTopic, Plan, Step, TopicDefaults, TopicRole, desired_topics};

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use crate::event::RawRecord;
 use crate::kafka::client::ClientLog;
 use crate::kafka::config::{Connection, Role, millis};
-use crate::kafka::dead_letter::{self, DeadLetterRoute};
+use crate::kafka::dead_letter::{self, DeadLetterRoute, LetterHeader};
 use crate::kafka::errors;
 use crate::ports::{EdgeError, EdgeEvent, LogRange};
 
@@ -269,8 +269,7 @@ impl Producer {
             .source_partition
             .checked_rem(count)
             .ok_or_else(|| PublishError::NoSuchTopic(written.topic.clone()))?;
-        let headers: Vec<(&str, Option<&[u8]>)> =
-            written.headers.iter().map(|(name, value)| (name.as_ref(), value.as_deref())).collect();
+        let headers: Vec<(&str, Option<&[u8]>)> = written.headers.iter().map(LetterHeader::as_pair).collect();
         let record = Publication {
             topic: &written.topic,
             partition: Some(Partition(partition)),
@@ -295,13 +294,11 @@ impl Producer {
         let inner = Arc::clone(&self.inner);
         let answer = self.inner.runtime.spawn_blocking(move || question(&inner.client)).await;
         let answer = answer.map_err(|error| EdgeError::Client(error.to_string()))?;
-        answer.map_err(|error| match errors::of_request(&error) {
-            EdgeError::Unreachable(reason) => EdgeError::Unreachable(format!(
-                "{}: {}",
-                self.inner.brokers,
-                self.inner.client.context().log.last_failure().unwrap_or(reason)
-            )),
-            other => other,
+        answer.map_err(|error| {
+            errors::explain(errors::of_request(&error), |reason| {
+                let reason = self.inner.client.context().log.last_failure().unwrap_or(reason);
+                format!("{}: {reason}", self.inner.brokers)
+            })
         })
     }
 

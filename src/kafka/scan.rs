@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use postroom_core::{Offset, Partition, Topic, TopicPartition};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 
@@ -14,16 +15,39 @@ use crate::kafka::config::{Connection, Role};
 use crate::kafka::errors::{self, Verdict};
 use crate::ports::EdgeError;
 
-/// Reads the topics and gives each record to `each`, those of one partition in order. Topics that are not
-/// there are left out. Blocks: call it on a thread that may.
+/// Reads the topics and gives each record to `each`, those of one partition in order, until it says `false`.
+/// Topics that are not there are left out. Blocks: call it on a thread that may.
 ///
 /// # Errors
 /// Says why the cluster did not answer, or stopped answering for 30 s.
 pub fn scan(
     connection: &Connection,
     topics: &[String],
-    mut each: impl FnMut(&RawRecord),
+    mut each: impl FnMut(&RawRecord) -> bool,
 ) -> Result<(), EdgeError> {
+    let consumer = reader(connection)?;
+    for topic in topics {
+        if !scan_topic(&consumer, topic, &mut each)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The context of a reader. The end of a partition, which the client reports as an error, is what it waits for.
+pub(crate) struct Reading;
+
+impl ClientContext for Reading {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(%error, reason, "kafka reader error");
+        }
+    }
+}
+
+impl ConsumerContext for Reading {}
+
+pub(crate) fn reader(connection: &Connection) -> Result<BaseConsumer<Reading>, EdgeError> {
     let mut config = connection.base(Role::Consumer)?;
     // Assigning needs a group's name; nothing is ever committed under it.
     config
@@ -35,18 +59,54 @@ pub fn scan(
         .set("enable.partition.eof", "true")
         .set("fetch.wait.max.ms", "50")
         .set("queued.max.messages.kbytes", "8192");
-    let consumer: BaseConsumer = config.create().map_err(|error| errors::of_request(&error))?;
-    for topic in topics {
-        scan_topic(&consumer, topic, &mut each)?;
+    config.create_with_context(Reading).map_err(|error| errors::of_request(&error))
+}
+
+/// Reads the record at an offset; `None` where there is none. Blocks.
+///
+/// # Errors
+/// Says why the cluster did not answer.
+pub fn read_at(
+    connection: &Connection,
+    partition: &TopicPartition,
+    offset: Offset,
+) -> Result<Option<RawRecord>, EdgeError> {
+    let (topic, number) = (partition.topic.as_str(), partition.partition.0);
+    let consumer = reader(connection)?;
+    let ends = ends(&consumer, topic).map_err(|error| errors::of_request(&error))?;
+    if ends.get(&number).is_none_or(|end| offset.0 >= *end) {
+        return Ok(None);
     }
-    Ok(())
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, number, ClientOffset::Offset(offset.0))
+        .map_err(|error| errors::of_request(&error))?;
+    consumer.assign(&list).map_err(|error| errors::of_request(&error))?;
+    drop(list);
+    let asked = Instant::now();
+    while asked.elapsed() < SILENCE {
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => {
+                return Ok((message.offset() == offset.0).then(|| copy(&partition.topic, &message)));
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
+            // Nothing is asked of the group, so its rights do not matter.
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed))) => {}
+            Some(Err(error)) => {
+                if let Verdict::Stop(error) = errors::of_poll(&error) {
+                    return Err(error);
+                }
+            }
+            None => {}
+        }
+    }
+    Err(EdgeError::Unreachable(format!("topic {topic}: the cluster stopped answering")))
 }
 
 fn scan_topic(
-    consumer: &BaseConsumer,
+    consumer: &BaseConsumer<Reading>,
     topic: &str,
-    each: &mut impl FnMut(&RawRecord),
-) -> Result<(), EdgeError> {
+    each: &mut impl FnMut(&RawRecord) -> bool,
+) -> Result<bool, EdgeError> {
     let mut open = ends(consumer, topic).map_err(|error| errors::of_request(&error))?;
     let mut list = TopicPartitionList::new();
     for number in open.keys() {
@@ -65,8 +125,8 @@ fn scan_topic(
                 if message.topic() != topic {
                     continue;
                 }
-                if message.offset() < end {
-                    each(&copy(&topic_name, &message));
+                if message.offset() < end && !each(&copy(&topic_name, &message)) {
+                    return Ok(false);
                 }
                 if message.offset().saturating_add(1) >= end {
                     open.remove(&message.partition());
@@ -77,6 +137,8 @@ fn scan_topic(
                 heard = Instant::now();
                 open.remove(&number);
             }
+            // Nothing is asked of the group, so its rights do not matter.
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed))) => {}
             Some(Err(error)) => {
                 if let Verdict::Stop(error) = errors::of_poll(&error) {
                     return Err(error);
@@ -88,11 +150,11 @@ fn scan_topic(
             return Err(EdgeError::Unreachable(format!("topic {topic}: the cluster stopped answering")));
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Returns the ends of the partitions that hold something.
-fn ends(consumer: &BaseConsumer, topic: &str) -> Result<BTreeMap<i32, i64>, KafkaError> {
+fn ends(consumer: &BaseConsumer<Reading>, topic: &str) -> Result<BTreeMap<i32, i64>, KafkaError> {
     let mut ends = BTreeMap::new();
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
     for found in metadata.topics().iter().filter(|found| found.name() == topic) {
@@ -106,7 +168,7 @@ fn ends(consumer: &BaseConsumer, topic: &str) -> Result<BTreeMap<i32, i64>, Kafk
     Ok(ends)
 }
 
-fn copy(topic: &Topic, message: &BorrowedMessage<'_>) -> RawRecord {
+pub(crate) fn copy(topic: &Topic, message: &BorrowedMessage<'_>) -> RawRecord {
     let partition = TopicPartition::new(topic.clone(), Partition(message.partition()));
     let mut batch = RawBatchBuilder::new(partition);
     let parts = RawParts {

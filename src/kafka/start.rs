@@ -39,12 +39,9 @@ fn look(consumer: &BaseConsumer<EdgeContext>, topic: &str) -> Result<(), EdgeErr
         if let Err(error) = listen(consumer) {
             return error;
         }
-        match errors::of_request(&error) {
-            EdgeError::Unreachable(reason) => {
-                EdgeError::Unreachable(format!("{brokers}: {}", context.log.last_failure().unwrap_or(reason)))
-            }
-            other => other,
-        }
+        errors::explain(errors::of_request(&error), |reason| {
+            format!("{brokers}: {}", context.log.last_failure().unwrap_or(reason))
+        })
     })?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     let error = found.and_then(|found| found.error()).map(RDKafkaErrorCode::from);
@@ -74,14 +71,13 @@ fn look(consumer: &BaseConsumer<EdgeContext>, topic: &str) -> Result<(), EdgeErr
         if let Err(error) = listen(consumer) {
             return error;
         }
-        match errors::of_request(&error) {
-            EdgeError::Unreachable(reason) => EdgeError::Unreachable(format!(
+        errors::explain(errors::of_request(&error), |reason| {
+            format!(
                 "the cluster at {brokers} says that its broker is at {address}, which does not answer ({}): \
                  check advertised.listeners",
                 context.log.last_failure().unwrap_or(reason)
-            )),
-            other => other,
-        }
+            )
+        })
     })
 }
 

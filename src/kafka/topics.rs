@@ -76,7 +76,9 @@ pub fn desired_topics(
             settings,
         });
     };
-    let kept = defaults.retention.max(DEAD_LETTERS_KEPT);
+    // Kafka counts retention from a record's own timestamp, which a dead letter keeps from its source.
+    let kept = defaults.retention.saturating_add(DEAD_LETTERS_KEPT);
+    let kept_for_replay = kept.saturating_add(DEAD_LETTERS_KEPT);
     let with_headers = defaults.max_record_bytes.saturating_add(HEADER_ROOM);
     for (route, sources) in groups {
         let retry = route.retry_topic();
@@ -84,7 +86,7 @@ pub fn desired_topics(
             add(source.clone(), TopicRole::Source, defaults.retention, defaults.max_record_bytes);
             add(route.topic(source), TopicRole::DeadLetters, kept, with_headers);
         }
-        add(retry, TopicRole::Retry, kept, with_headers);
+        add(retry, TopicRole::Retry, kept_for_replay, with_headers);
     }
     topics.into_values().collect()
 }
@@ -278,13 +280,15 @@ impl fmt::Display for Step {
     }
 }
 
-/// Dead letters are kept at least that long.
+/// How long dead letters are kept, at least, after they were written.
 const DEAD_LETTERS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// What a dead letter's own headers may take, with room for the batch around it.
 pub(crate) const HEADER_ROOM: u64 = 16 * 1_024;
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     fn groups() -> Vec<(DeadLetterRoute, Vec<String>)> {

@@ -7,7 +7,7 @@ use crate::config::{Config, Problems, Sources, load};
 use crate::runtime::driver::Ending;
 use crate::runtime::group::Group;
 use crate::runtime::service::{Broker, Service, StartError};
-use crate::runtime::shutdown;
+use crate::runtime::shutdown::Signals;
 use crate::telemetry::http::{HttpError, HttpServer};
 use crate::telemetry::log::{self, Color, LogError, LogSettings};
 use crate::telemetry::{Board, BuildInfo, Metrics, MetricsError};
@@ -108,21 +108,14 @@ impl Postroom {
 }
 
 /// Waits for a signal or for a group that ends by itself, then for the end of all.
-///
-/// # Errors
-/// The first group that did not drain in order.
-pub async fn serve_until_asked(service: &mut Service, drain: Duration) -> Result<(), RunError> {
-    let controls = service.drainer();
-    let endings = {
-        let ended = service.ended(drain);
-        tokio::pin!(ended);
-        tokio::select! {
-            endings = &mut ended => endings,
-            _signal = shutdown::asked() => {
-                controls.drain(drain);
-                shutdown::leave_at_once_when_asked_again();
-                ended.await
-            }
+async fn serve_until_asked(service: &mut Service, drain: Duration) -> Result<(), RunError> {
+    let mut signals = Signals::listen().map_err(|error| StartError::Thread(error.to_string()))?;
+    let endings = tokio::select! {
+        endings = service.ended(drain) => endings,
+        _asked = signals.next() => {
+            signals.leave_at_the_next();
+            service.drain(drain);
+            service.ended(drain).await
         }
     };
     let bad = endings.into_iter().find(|(_, ending)| *ending != Ending::Drained);

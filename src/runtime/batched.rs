@@ -230,7 +230,7 @@ impl<E: Event> Decoded<E> {
             tally: Tally::default(),
         };
         for (offset, record) in records {
-            match desk.codec.envelope::<E>(record) {
+            match desk.codec.envelope_of::<E>(record, desk.types) {
                 Ok(Some(envelope)) => {
                     decoded.tally.add(envelope.event_type, Finish::Ok);
                     decoded.places.push(decoded.finished);

@@ -120,7 +120,7 @@ impl Asker {
             }
         };
         match self.rules.decide(&partition, claim.next, committed.as_ref(), log, self.store.id()) {
-            Ok(next) => ClaimAnswer::Claimed { generation, claim, next },
+            Ok(next) => ClaimAnswer::Claimed { generation, claim, next: Some(next) },
             Err(message) => ClaimAnswer::Refused(Refusal { partition, message }),
         }
     }

@@ -19,12 +19,12 @@ mod wiring;
 mod worker;
 mod workers;
 
-pub use application::{Postroom, RunError, serve_until_asked};
+pub use application::{Postroom, RunError};
 pub use claims::Refusal;
 pub use clock::Clock;
 pub use driver::Ending;
 pub use group::{Group, Position};
-pub use service::{Broker, Drainer, Service, StartError};
+pub use service::{Broker, Service, StartError};
 pub use wiring::connection;
 
 /// What the test bench shares with the workers.

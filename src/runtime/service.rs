@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,8 @@ const EXPAND_CHUNK: u32 = 1_000;
 
 /// Running groups with what they share.
 pub struct Service {
-    groups: Vec<Running>,
+    running: FuturesUnordered<Running>,
+    endings: Vec<(String, Ending)>,
     controls: Vec<mpsc::UnboundedSender<Control>>,
     store: SqliteStore,
     producer: Producer,
@@ -45,10 +47,8 @@ pub struct Service {
     helpers: Vec<JoinHandle<()>>,
 }
 
-struct Running {
-    name: String,
-    ended: Option<oneshot::Receiver<Ending>>,
-}
+/// Resolves to a group's name and how it ended.
+type Running = Pin<Box<dyn Future<Output = (String, Ending)> + Send>>;
 
 /// Why a process cannot start. Nothing has been joined, created or sent.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +93,8 @@ impl Service {
         let producer = Producer::start(&wiring::producer(config))?;
         metrics.board().connected_to(&config.kafka.brokers.to_string());
         let mut service = Self {
-            groups: Vec::new(),
+            running: FuturesUnordered::new(),
+            endings: Vec::new(),
             controls: Vec::new(),
             store,
             producer,
@@ -132,29 +133,26 @@ impl Service {
 
     /// Asks every group to take no more work and to leave within the span.
     pub fn drain(&self, within: Duration) {
-        self.drainer().drain(within);
+        self.metrics.board().draining();
+        for control in &self.controls {
+            // A group that has ended needs no word.
+            drop(control.send(Control::Drain { within }));
+        }
     }
 
-    /// Returns a handle that can drain the groups while somebody waits for them to end.
-    pub fn drainer(&self) -> Drainer {
-        Drainer { metrics: self.metrics.clone(), controls: self.controls.clone() }
-    }
-
-    /// Waits for all groups to end. When one ends by itself, the others are drained within `drain`.
+    /// Waits for all groups to end. When one ends by itself, the others are drained within `drain`. May be dropped
+    /// and called again: nothing is missed.
     pub async fn ended(&mut self, drain: Duration) -> Vec<(String, Ending)> {
-        let mut endings = Vec::new();
-        let mut waiting: FuturesUnordered<_> = self.groups.iter_mut().filter_map(Running::wait).collect();
-        let drainer = Drainer { metrics: self.metrics.clone(), controls: self.controls.clone() };
-        while let Some(ended) = waiting.next().await {
-            if endings.is_empty() && !waiting.is_empty() {
-                drainer.drain(drain);
+        while let Some(ended) = self.running.next().await {
+            if self.endings.is_empty() && !self.running.is_empty() {
+                self.drain(drain);
             }
-            endings.push(ended);
+            self.endings.push(ended);
         }
         for helper in self.helpers.drain(..) {
             helper.abort();
         }
-        endings
+        std::mem::take(&mut self.endings)
     }
 
     fn launch(
@@ -171,7 +169,7 @@ impl Service {
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
         let desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), Arc::clone(&store));
         let name = Arc::clone(&desk.group);
-        let rules = StartRules::new(&group, &effect, &desk.retry_topic);
+        let rules = StartRules::new(config, &group, &effect, &desk.retry_topic);
         let settings = wiring::settings(config, &group, &effect, share);
         let logs = Arc::new(Logs::default());
 
@@ -203,7 +201,11 @@ impl Service {
         });
         self.helpers.push(tokio::spawn(logs.keep_fresh(edge, LOG_INTERVAL)));
         self.controls.push(control);
-        self.groups.push(Running { name: name.to_string(), ended: Some(ended) });
+        self.running.push(Box::pin(async move {
+            let lost =
+                || Ending::Edge(EdgeError::Client("the group's driver ended without a word".to_owned()));
+            (name.to_string(), ended.await.unwrap_or_else(|_| lost()))
+        }));
         Ok(())
     }
 
@@ -220,36 +222,6 @@ impl Service {
                 }
             }
         }));
-    }
-}
-
-/// Drains the groups of a service.
-#[derive(Clone)]
-pub struct Drainer {
-    metrics: Metrics,
-    controls: Vec<mpsc::UnboundedSender<Control>>,
-}
-
-impl Drainer {
-    /// Asks every group to take no more work and to leave within the span. Asking again changes nothing.
-    pub fn drain(&self, within: Duration) {
-        self.metrics.board().draining();
-        for control in &self.controls {
-            // A group that has ended needs no word.
-            drop(control.send(Control::Drain { within }));
-        }
-    }
-}
-
-impl Running {
-    fn wait(&mut self) -> Option<impl Future<Output = (String, Ending)> + use<>> {
-        let ended = self.ended.take()?;
-        let name = self.name.clone();
-        Some(async move {
-            let lost =
-                || Ending::Edge(EdgeError::Client("the group's driver ended without a word".to_owned()));
-            (name, ended.await.unwrap_or_else(|_| lost()))
-        })
     }
 }
 

@@ -1,8 +1,17 @@
-//! Signals: the first asks for an orderly end, the second ends at once.
+//! SIGTERM and SIGINT: the first asks the process to end in order, the second ends it at once.
+
+use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// A signal that asks to end, as its number: the exit code of an end at once is 128 more.
+/// The signals that end a process.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+/// A signal that asked the process to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// SIGINT, from a terminal.
@@ -12,8 +21,8 @@ pub enum Asked {
 }
 
 impl Asked {
-    /// Returns the exit code of a process that this signal ended.
-    pub fn exit_code(self) -> i32 {
+    /// Returns the exit code of a process that this signal ended: 128 and its number.
+    pub fn exit_code(self) -> u8 {
         match self {
             Self::Interrupt => 130,
             Self::Terminate => 143,
@@ -21,30 +30,29 @@ impl Asked {
     }
 }
 
-/// Waits for SIGINT or SIGTERM. Where signals cannot be caught, waits for ever: they end the process as ever.
-pub async fn asked() -> Asked {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        () = received(&mut interrupt) => Asked::Interrupt,
-        () = received(&mut terminate) => Asked::Terminate,
+impl Signals {
+    /// Starts to listen. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The system does not let the process catch them.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
-}
 
-/// From now on a signal ends the process at once.
-pub fn leave_at_once_when_asked_again() {
-    tokio::spawn(async {
-        let again = asked().await;
-        tracing::warn!("asked again: leaving at once, what is in flight will be repeated");
-        std::process::exit(again.exit_code());
-    });
-}
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.interrupt.recv() => Asked::Interrupt,
+            _ = self.terminate.recv() => Asked::Terminate,
+        }
+    }
 
-async fn received(signal: &mut Signal) {
-    if signal.recv().await.is_none() {
-        std::future::pending().await
+    /// Ends the process at the next one, whatever it is doing.
+    pub fn leave_at_the_next(mut self) {
+        tokio::spawn(async move {
+            let code = self.next().await.exit_code();
+            tracing::error!(exit = code, "second signal: leaving at once");
+            std::process::exit(i32::from(code));
+        });
     }
 }

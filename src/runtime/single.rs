@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use postroom_core::{Failure, Offset, Outcome, Run, RunResult};
+use postroom_core::{Failure, Outcome, Run, RunResult};
 
 use crate::event::{Envelope, RawRecord};
 use crate::handler::{Context, Handler};
@@ -29,7 +29,7 @@ impl<H: Handler> Worker for Single<H> {
             let Some((_offset, record)) = run.records.into_iter().next() else {
                 return ended(RunResult::Done, Tally::default());
             };
-            let envelope = match desk.codec.envelope::<H::Event>(&record) {
+            let envelope = match desk.codec.envelope_of::<H::Event>(&record, desk.types) {
                 Ok(Some(envelope)) => envelope,
                 Ok(None) => return finished(OTHER, Outcome::Skipped),
                 Err(error) => return RunReport::failed(Failure::from(error)),
@@ -76,9 +76,4 @@ fn finished(event_type: &'static str, outcome: Outcome) -> RunReport {
 
 fn ended(result: RunResult, tally: Tally) -> RunReport {
     RunReport { end: RunEnd::Ended(result), tally }
-}
-
-/// The offset after a run's last record.
-pub(crate) fn next_after(records: &[(Offset, RawRecord)]) -> Option<Offset> {
-    records.last().map(|(offset, _)| offset.next())
 }

@@ -8,7 +8,7 @@ use postroom_core::{Class, Dependency, Failure, Outcome, Reason, Run, RunResult}
 use tokio::sync::Mutex;
 
 use crate::codec::Codec;
-use crate::event::RawRecord;
+use crate::event::{EventType, RawRecord};
 use crate::ports::{Applied, Claim, Store, StoreError, Unit};
 use crate::runtime::group::Group;
 use crate::runtime::tally::Tally;
@@ -21,6 +21,8 @@ pub(crate) type SharedClaim = Arc<Mutex<Claim>>;
 pub(crate) struct Desk {
     pub(crate) group: Arc<str>,
     pub(crate) retry_topic: Arc<str>,
+    /// The kinds of events that the group wants.
+    pub(crate) types: &'static [EventType],
     pub(crate) codec: Codec,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) deadline: std::time::Duration,
@@ -61,6 +63,7 @@ impl Desk {
         Self {
             retry_topic: Arc::from(format!("retry.{name}")),
             group: Arc::from(name),
+            types: group.types,
             codec,
             store,
             deadline: group.deadline,

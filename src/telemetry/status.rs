@@ -91,7 +91,10 @@ pub struct PartitionReport {
 impl PartitionReport {
     /// Returns how many records are not finished; `None` before anything is known.
     pub fn lag(&self) -> Option<i64> {
-        Some(self.end?.saturating_sub(self.position?).max(0))
+        let end = self.end?;
+        // Of an empty log there is no position to know.
+        let position = self.position.or_else(|| (end == 0).then_some(0))?;
+        Some(end.saturating_sub(position).max(0))
     }
 }
 

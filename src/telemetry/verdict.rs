@@ -83,12 +83,11 @@ pub(crate) struct Sample {
 
 /// Judges from the samples, oldest first, of which the last is the present.
 pub(crate) fn judge(report: &PartitionReport, samples: &[Sample], waiting_on: &[String]) -> Verdict {
-    let (Some(oldest), Some(newest), Some(lag)) = (samples.first(), samples.last(), report.lag()) else {
-        return Verdict::Unknown;
-    };
+    let Some(lag) = report.lag() else { return Verdict::Unknown };
     if lag == 0 {
         return Verdict::CaughtUp;
     }
+    let (Some(oldest), Some(newest)) = (samples.first(), samples.last()) else { return Verdict::Unknown };
     if let Some(dependency) = waiting_on.first() {
         return Verdict::WaitingOn { dependency: dependency.clone() };
     }
@@ -152,6 +151,15 @@ mod tests {
         let verdict = judge(&report(10, 10), &[sample(0.0, 10, 10)], &["db".to_owned()]);
 
         assert_eq!(verdict, Verdict::CaughtUp);
+    }
+
+    #[test]
+    fn an_empty_log_is_caught_up_before_any_position_is_known() {
+        let empty = PartitionReport { end: Some(0), ..PartitionReport::default() };
+        let unread = PartitionReport { end: Some(5), ..PartitionReport::default() };
+
+        assert_eq!(judge(&empty, &[], &[]), Verdict::CaughtUp);
+        assert_eq!(judge(&unread, &[], &[]), Verdict::Unknown);
     }
 
     #[test]

@@ -204,8 +204,8 @@ impl Play {
 
     /// Hands out one partition a topic, with all its records.
     fn assign(&mut self) {
-        for (number, (topic, records)) in std::mem::take(&mut self.logs).into_iter().enumerate() {
-            let generation = Generation(u64::try_from(number).unwrap_or(u64::MAX));
+        for (number, (topic, records)) in (1..).zip(std::mem::take(&mut self.logs)) {
+            let generation = Generation(number);
             let partition = TopicPartition::new(topic, Partition(0));
             let start = Some(Offset(0));
             self.inputs.push_back(Input::Assigned { partition, generation, start, finished: Vec::new() });

@@ -11,6 +11,7 @@
 
 mod cloudevents;
 mod corpus;
+mod documentation;
 mod events;
 mod fields;
 mod limits;

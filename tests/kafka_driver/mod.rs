@@ -1,6 +1,6 @@
 //! A small driver for tests of the Kafka edge: it finishes every record at once and keeps a history.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -170,7 +170,13 @@ impl Member {
             Input::DeadLettered { ticket } => self.history.push(Told::DeadLettered(ticket.offset)),
             Input::DeadLetterFailed { ticket } => self.history.push(Told::DeadLetterFailed(ticket.offset)),
             Input::Verified { generation } => self.history.push(Told::Verified(generation)),
-            other => panic!("an edge does not tell {other:?}"),
+            other @ (Input::Assigned { .. }
+            | Input::Claimed { .. }
+            | Input::ClaimFailed { .. }
+            | Input::Fenced { .. }
+            | Input::Completed { .. }
+            | Input::Drain { .. }
+            | Input::Tick) => panic!("an edge does not tell {other:?}"),
         }
     }
 }

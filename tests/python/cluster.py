@@ -76,8 +76,12 @@ class Cluster:
         result = self.admin.list_consumer_group_offsets(asked)[group].result()
         return {(p.topic, p.partition): p.offset for p in result.topic_partitions if p.offset >= 0}
 
-    def caught_up(self, group, names):
-        return not self.behind(group, names)
+    def wait_for(self, group, names, seconds):
+        """Waits until a group is at the end of topics; else says where it is behind."""
+        try:
+            wait_until(f"{group} has caught up", lambda: not self.behind(group, names), seconds)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {self.behind(group, names)}") from error
 
     def read(self, names):
         """All records of topics from the beginning to the end as it is now, each as it is on the wire."""

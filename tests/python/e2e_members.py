@@ -83,6 +83,8 @@ class Publisher(threading.Thread):
         try:
             begin = time.monotonic()
             for number, (event, told) in enumerate(self.events):
+                # Brokers count retention from a record's timestamp: one of years ago could be gone at any moment.
+                event = (*event[:4], round(time.time() * 1000))
                 self.sent.send(*event, facts=told)
                 if number % 100 == 50:
                     self.poison.append(self.sent.send(*sample.poison(event, number), reasons=REASONS))
@@ -109,7 +111,7 @@ class Sampler(threading.Thread):
     def __init__(self, cluster, store):
         super().__init__(daemon=True)
         self.cluster, self.store = cluster, store
-        self.ahead, self.samples, self.over = [], 0, threading.Event()
+        self.beyond, self.samples, self.over = [], 0, threading.Event()
 
     def run(self):
         while not self.over.wait(0.05):
@@ -123,13 +125,23 @@ class Sampler(threading.Thread):
                 self.samples += len(committed)
                 for place, offset in committed.items():
                     if offset > positions.get(place, 0):
-                        self.ahead.append((group, place, offset, positions.get(place)))
+                        self.beyond.append((group, place, offset, positions.get(place, 0)))
+
+    def ahead(self, poison):
+        """Commits beyond the store's position, but for records whose dead letter finished them."""
+        finished = {(sent["topic"], sent["partition"], sent["offset"]) for sent in poison}
+        return [
+            (group, place, offset, position)
+            for group, place, offset, position in self.beyond
+            if any((*place, between) not in finished for between in range(position, offset))
+        ]
 
 
 def freeze_between_transactions(member, store):
     """SIGSTOP at a moment when the member holds no lock of the store: nobody could break it."""
     for _ in range(100):
         member.signal(signal.SIGSTOP)
+        wait_until("all its threads stand still", member.stands_still, 5)
         db = sqlite3.connect(store, timeout=1.0, isolation_level=None)
         try:
             db.execute("BEGIN IMMEDIATE")
@@ -141,6 +153,11 @@ def freeze_between_transactions(member, store):
         finally:
             db.close()
     raise TimeoutError("the member held the store's lock at each of 100 moments")
+
+
+def claims(store):
+    with sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=10) as db:
+        return db.execute("SELECT count(*) FROM peer_history WHERE new_epoch > old_epoch").fetchone()[0]
 
 
 def check_history(checks, store, sent):
@@ -160,8 +177,7 @@ def check_history(checks, store, sent):
             skipped.append(move)
         last[place] = (new_epoch, new_next)
     checks.equal("each move starts where the last one ended", [], skipped)
-    claims = sum(1 for m in moves if m[4] > m[3])
-    checks.that("partitions changed their owner in the run", claims > 0)
+    claimed = sum(1 for m in moves if m[4] > m[3])
 
     told = {}
     for kind, name, state, since in states:
@@ -171,7 +187,7 @@ def check_history(checks, store, sent):
     expected = sample.states(sent)
     out_of_order = [(name, expected[name], told.get(name)) for name in expected if told.get(name) != expected[name]]
     checks.equal("every post and comment went through its states in order, once", [], out_of_order[:5])
-    return {"moves": len(moves), "claims": claims}
+    return {"moves": len(moves), "claims": claimed}
 
 
 def wants(group, sent):
@@ -259,7 +275,9 @@ def story(checks, cluster, postroom, store, given):
     publisher.reach(0.5)
     freeze_between_transactions(frozen, store)
     tell("one is frozen")
+    before = claims(store)
     time.sleep(SESSION * 2)
+    checks.that("its partitions went to others while it was frozen", claims(store) > before)
     frozen.signal(signal.SIGCONT)
     tell("it wakes")
     publisher.join(given.seconds + 60)
@@ -268,7 +286,7 @@ def story(checks, cluster, postroom, store, given):
     tell(f"all {len(publisher.sent.records)} records are published")
 
     for group in GROUPS:
-        wait_until(f"{group} has caught up", lambda: cluster.caught_up(group, TOPICS), 90)
+        cluster.wait_for(group, TOPICS, 90)
     tell("both groups have caught up")
     wait_until("the one that was frozen is ready again", frozen.ready, 60)
     for member in (joined, frozen):
@@ -277,7 +295,7 @@ def story(checks, cluster, postroom, store, given):
     sampler.join(30)
 
     checks.that("commits were sampled", sampler.samples > 100, str(sampler.samples))
-    checks.equal("no commit was ahead of the store", [], sampler.ahead[:5])
+    checks.equal("no commit was ahead of finished work", [], sampler.ahead(publisher.poison)[:5])
     history = check_history(checks, store, publisher.sent.records)
     copies = check_letters(checks, cluster, publisher.poison)
     for table, (expected, found) in sample.tables(given.path, store).items():

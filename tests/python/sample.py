@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import time
 import sqlite3
 import sys
 
@@ -25,12 +26,16 @@ def lines(path):
             yield json.loads(line)
 
 
+# Kafka removes records by their timestamps: history that is published today says so. `ce_time` tells when it happened.
+NOW = round(time.time() * 1000)
+
+
 def millis(text):
     return round(datetime.datetime.fromisoformat(text).timestamp() * 1000)
 
 
 def events(path):
-    """(topic, key, value, headers, timestamp) and (type, id) of each line, behind the registrations of all who do something."""
+    """(topic, key, value, headers, timestamp) and (type, id, time) of each line, behind the registrations of all who do something."""
     schemas = Schemas()
     posts = {}
     yield from registrations(schemas, path)
@@ -55,7 +60,7 @@ def events(path):
             key = posts[line["id"]]
             fields |= {"comment_id": line["id"], "post_id": key}
         fields["author" if kind in ("post.published", "comment.created") else "editor"] = line["author"]
-        yield record(schemas, kind, topic, key, fields, line["event_id"], at, number), (kind, line["id"])
+        yield record(schemas, kind, topic, key, fields, line["event_id"], at, number), (kind, line["id"], at)
 
 
 def registrations(schemas, path):
@@ -77,8 +82,8 @@ def record(schemas, kind, topic, key, fields, event_id, at, number):
     datum = {name: value for name, value in fields.items() if name in known}
     headers = cloud_event_headers(kind, event_id, at, source="/sample")
     if number % 3 == 0:
-        return topic, key.encode(), schema.datum(datum), [*headers, schema.guid_header()], at
-    return topic, key.encode(), schema.framed(datum), headers, at
+        return topic, key.encode(), schema.datum(datum), [*headers, schema.guid_header()], NOW
+    return topic, key.encode(), schema.framed(datum), headers, NOW
 
 
 def poison(event, number):
@@ -98,9 +103,9 @@ def states(sent):
     for entry in sent:
         if "reasons" in entry or entry["facts"] is None:
             continue
-        kind, name = entry["facts"]
+        kind, name, at = entry["facts"]
         thing, what = kind.split(".")
-        place, at = (thing, name), entry["timestamp"]
+        place, at = (thing, name), millis(dict(entry["headers"])["ce_time"].decode())
         known = found.setdefault(place, [])
         if what == "updated":
             continue

@@ -79,6 +79,11 @@ class Member:
     def signal(self, which):
         os.kill(self.process.pid, which)
 
+    def stands_still(self):
+        """Whether SIGSTOP has reached every thread."""
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
+        return all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
+
     def terminate(self, seconds=40):
         """SIGTERM; returns the exit code."""
         self.signal(signal.SIGTERM)

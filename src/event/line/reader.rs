@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, Read};
 
+use sha2::{Digest, Sha256};
+
 use crate::event::line::LineError;
 use crate::event::line::import::event;
-use crate::event::{BlogEvent, UserRegistered};
+use crate::event::{BlogEvent, EventId, UserRegistered};
 
 /// The longest line, in bytes.
 const MAX_LINE: u64 = 16 * 1024 * 1024;
@@ -98,7 +100,7 @@ pub fn missing_registrations<'e>(
         earliest.into_iter().filter(|(person, _)| !registered.contains(person)).collect();
     missing.sort_by_key(|((blog, user), time)| (*time, *blog, *user));
     let registration = |((blog, user), occurred_at): ((&str, &str), i64)| UserRegistered {
-        event_id: format!("registered:{blog}:{user}").chars().take(200).collect(),
+        event_id: registration_id(blog, user),
         blog: blog.to_owned(),
         user_id: user.to_owned(),
         name: Some(user.to_owned()),
@@ -109,6 +111,16 @@ pub fn missing_registrations<'e>(
     missing.into_iter().map(registration).collect()
 }
 
+fn registration_id(blog: &str, user: &str) -> String {
+    let id = format!("registered:{blog}:{user}");
+    if EventId::parse(&id).is_ok() {
+        return id;
+    }
+    let digest = Sha256::digest(id.as_bytes());
+    let hexadecimal: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("registered:{hexadecimal}")
+}
+
 /// Who of the people that [`missing_registrations`] registers hears of new posts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subscribed {
@@ -116,4 +128,19 @@ pub enum Subscribed {
     Everybody,
     /// None of them.
     Nobody,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registration_of_an_odd_name_has_a_clean_id_all_the_same() {
+        let names = ["ana", "a\nb", &"x".repeat(300)];
+
+        let ids = names.map(|name| registration_id("b", name));
+
+        assert_eq!(ids.first().map(String::as_str), Some("registered:b:ana"));
+        assert!(ids.iter().all(|id| EventId::parse(id).is_ok()), "{ids:?}");
+    }
 }

@@ -164,14 +164,14 @@ impl SqliteStore {
 
     async fn write<V: Send + 'static>(
         &self,
-        run: impl FnOnce(&Connection) -> Result<V, StoreError> + Send + 'static,
+        run: impl Fn(&Connection) -> Result<V, StoreError> + Send + 'static,
     ) -> Result<V, StoreError> {
         self.inner.writer.ask(run).await
     }
 
     async fn read<V: Send + 'static>(
         &self,
-        run: impl FnOnce(&Connection) -> Result<V, StoreError> + Send + 'static,
+        run: impl Fn(&Connection) -> Result<V, StoreError> + Send + 'static,
     ) -> Result<V, StoreError> {
         self.inner.reader.as_ref().unwrap_or(&self.inner.writer).ask(run).await
     }
@@ -258,7 +258,7 @@ impl Thread {
 
     async fn ask<V: Send + 'static>(
         &self,
-        run: impl FnOnce(&Connection) -> Result<V, StoreError> + Send + 'static,
+        run: impl Fn(&Connection) -> Result<V, StoreError> + Send + 'static,
     ) -> Result<V, StoreError> {
         let stopped = || StoreError::Unusable("the store's thread has stopped".to_owned());
         let (piece, answer) = work(run);

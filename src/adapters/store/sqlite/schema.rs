@@ -38,6 +38,7 @@ fn prepare(connection: &Connection, busy: Duration) -> Result<(), StoreError> {
 }
 
 /// The switch to the write-ahead log does not wait for other processes that open the file: ask again.
+#[expect(clippy::disallowed_methods, reason = "SQLite has no wait of its own here, and opening may block")]
 fn write_ahead(connection: &Connection) -> Result<(), StoreError> {
     let mut tries = 0;
     loop {

@@ -1,7 +1,6 @@
 //! One thread a process that writes: it takes whatever waits, runs it in one transaction, a savepoint a piece, and
 //! answers when the transaction is durable.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -13,7 +12,8 @@ use crate::ports::StoreError;
 
 /// A piece of work for the writer, with the way back to whoever asked for it.
 pub(super) trait Work: Send {
-    /// Does the work inside the open transaction. An error means that its changes are to be undone.
+    /// Does the work inside the open transaction; again where the transaction was lost. An error means that its
+    /// changes are to be undone.
     fn run(&mut self, connection: &Connection) -> Result<(), StoreError>;
     /// Answers, once it is known what became of the transaction.
     fn answer(self: Box<Self>, transaction: Result<(), StoreError>);
@@ -21,22 +21,21 @@ pub(super) trait Work: Send {
 
 /// Makes work of a function, and the place where its answer will come.
 pub(super) fn work<V: Send + 'static>(
-    run: impl FnOnce(&Connection) -> Result<V, StoreError> + Send + 'static,
+    run: impl Fn(&Connection) -> Result<V, StoreError> + Send + 'static,
 ) -> (Box<dyn Work>, oneshot::Receiver<Result<V, StoreError>>) {
     let (reply, answer) = oneshot::channel();
-    (Box::new(Asked { run: Some(run), result: None, reply }), answer)
+    (Box::new(Asked { run, result: None, reply }), answer)
 }
 
 struct Asked<V, F> {
-    run: Option<F>,
+    run: F,
     result: Option<Result<V, StoreError>>,
     reply: oneshot::Sender<Result<V, StoreError>>,
 }
 
-impl<V: Send, F: FnOnce(&Connection) -> Result<V, StoreError> + Send> Work for Asked<V, F> {
+impl<V: Send, F: Fn(&Connection) -> Result<V, StoreError> + Send> Work for Asked<V, F> {
     fn run(&mut self, connection: &Connection) -> Result<(), StoreError> {
-        let Some(run) = self.run.take() else { return Ok(()) };
-        let result = run(connection);
+        let result = (self.run)(connection);
         let outcome = result.as_ref().map(|_| ()).map_err(StoreError::clone);
         self.result = Some(result);
         outcome
@@ -45,10 +44,8 @@ impl<V: Send, F: FnOnce(&Connection) -> Result<V, StoreError> + Send> Work for A
     fn answer(self: Box<Self>, transaction: Result<(), StoreError>) {
         let result = match (self.result, transaction) {
             // What was refused stays refused, whatever became of its neighbours.
-            (Some(Err(error)), _) => Err(error),
+            (Some(Err(error)), _) | (_, Err(error)) => Err(error),
             (Some(Ok(value)), Ok(())) => Ok(value),
-            (Some(Ok(_)), Err(error)) => Err(error),
-            (None, Err(error)) => Err(error),
             (None, Ok(())) => Err(StoreError::Away("the work was not begun".to_owned())),
         };
         // Whoever asked may have gone: then nobody wants the answer.
@@ -57,6 +54,10 @@ impl<V: Send, F: FnOnce(&Connection) -> Result<V, StoreError> + Send> Work for A
 }
 
 /// Runs until every sender is gone.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "old rows are removed by the clock: nothing else depends on it"
+)]
 pub(super) fn write(
     connection: &Connection,
     mut waiting: mpsc::Receiver<Box<dyn Work>>,
@@ -64,15 +65,13 @@ pub(super) fn write(
 ) {
     let mut cleaned: Option<Instant> = None;
     while let Some(first) = waiting.blocking_recv() {
-        let mut batch = VecDeque::from([first]);
+        let mut batch = vec![first];
         while batch.len() < LARGEST_BATCH
             && let Ok(next) = waiting.try_recv()
         {
-            batch.push_back(next);
+            batch.push(next);
         }
-        while !batch.is_empty() {
-            commit_together(connection, &mut batch);
-        }
+        commit_together(connection, batch);
         if cleaned.is_none_or(|at| at.elapsed() >= CLEANING_INTERVAL) {
             cleaned = Some(Instant::now());
             if let Err(error) = cleaning::clean(connection, retention) {
@@ -82,28 +81,32 @@ pub(super) fn write(
     }
 }
 
-/// Takes work from the front until it is all in one transaction, or until an error has undone the transaction:
-/// then what is left is for the next one.
-fn commit_together(connection: &Connection, batch: &mut VecDeque<Box<dyn Work>>) {
-    if let Err(error) = execute(connection, "BEGIN IMMEDIATE") {
-        batch.drain(..).for_each(|piece| piece.answer(Err(error.clone())));
-        return;
-    }
-    let mut done = Vec::with_capacity(batch.len());
-    let mut end = Ok(());
-    while let Some(mut piece) = batch.pop_front() {
-        end = in_savepoint(connection, piece.as_mut());
-        done.push(piece);
-        if end.is_err() {
-            break;
-        }
-    }
-    let end = end.and_then(|()| execute(connection, "COMMIT"));
+/// Commits a batch and answers each piece. Where one of them took the transaction down, each gets one of its own.
+fn commit_together(connection: &Connection, mut batch: Vec<Box<dyn Work>>) {
+    let end = transaction(connection, &mut batch);
     if end.is_err() && !connection.is_autocommit() {
         // Nothing more can be done if this fails as well: the next BEGIN will say so.
         drop(execute(connection, "ROLLBACK"));
     }
-    done.into_iter().for_each(|piece| piece.answer(end.clone()));
+    match end {
+        Ok(()) => batch.into_iter().for_each(|piece| piece.answer(Ok(()))),
+        Err(StoreError::Refused(_)) if batch.len() > 1 => {
+            batch.into_iter().for_each(|piece| commit_together(connection, vec![piece]));
+        }
+        Err(error) => batch.into_iter().for_each(|piece| piece.answer(Err(error.clone()))),
+    }
+}
+
+/// Runs all pieces in one transaction.
+///
+/// # Errors
+/// Nothing is durable: `Refused` where a piece is at fault, else why the store cannot.
+fn transaction(connection: &Connection, batch: &mut [Box<dyn Work>]) -> Result<(), StoreError> {
+    execute(connection, "BEGIN IMMEDIATE")?;
+    for piece in batch {
+        in_savepoint(connection, piece.as_mut())?;
+    }
+    execute(connection, "COMMIT")
 }
 
 /// Runs one piece so that its failure undoes it alone.
@@ -115,8 +118,8 @@ fn in_savepoint(connection: &Connection, piece: &mut dyn Work) -> Result<(), Sto
     let result = piece.run(connection);
     if connection.is_autocommit() {
         // A full disk, or a statement with ON CONFLICT ROLLBACK.
-        let cause = result.err().map_or_else(String::new, |error| format!(": {error}"));
-        return Err(StoreError::Away(format!("the transaction was rolled back{cause}")));
+        let unknown = || StoreError::Away("the transaction was rolled back".to_owned());
+        return Err(result.err().unwrap_or_else(unknown));
     }
     if result.is_err() {
         execute(connection, "ROLLBACK TO piece")?;

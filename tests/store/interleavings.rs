@@ -1,16 +1,16 @@
 //! However topics interleave and batches fall, the tables end the same, and as an independent count says.
-#![expect(clippy::unwrap_used, reason = "tests")]
-
-mod play;
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests")]
 
 use std::fmt::Write as _;
 
 use postroom::adapters::store::SqliteStore;
+use postroom::effects::{Notify, Project};
 use postroom::event::line::write_line;
 use postroom::event::{
     BlogEvent, CommentCreated, CommentRemoved, CommentUpdated, PostPublished, PostRemoved, PostUpdated,
     UserRegistered, UserRemoved, UserUpdated,
 };
+use postroom::ports::{Applied, FanOut, Rest};
 use proptest::prelude::*;
 
 /// What happens next, as small numbers: so few objects and so short a time that everything collides.
@@ -131,16 +131,28 @@ fn event(number: usize, step: Step) -> BlogEvent {
     }
 }
 
+/// Plays the events one by one, in their order over all topics.
+async fn one_by_one(store: &SqliteStore, logs: &crate::play::Logs, events: &[BlogEvent]) {
+    let mut project = crate::play::Reader::new(Project, store, logs).await;
+    let mut notify = crate::play::Reader::new(Notify, store, logs).await;
+    for event in events {
+        let place = crate::play::place(event);
+        assert_eq!(project.read(store, logs, &place, 1).await, Applied::Committed);
+        assert_eq!(notify.read(store, logs, &place, 1).await, Applied::Committed);
+        while store.expand_fan_out(1_000).await.unwrap().rest == Rest::More {}
+    }
+}
+
 async fn in_order(events: &[BlogEvent]) -> serde_json::Value {
     let store = SqliteStore::in_memory().unwrap();
-    play::play_in_order(&store, &play::logs(events), events).await;
+    one_by_one(&store, &crate::play::logs(events), events).await;
     store.dump().await.unwrap()
 }
 
 async fn shuffled(events: &[BlogEvent], seed: u64) -> serde_json::Value {
     let store = SqliteStore::in_memory().unwrap();
     let mut random = fastrand::Rng::with_seed(seed);
-    play::play(&store, &play::logs(events), |below| random.usize(..below), 5).await;
+    crate::play::play(&store, &crate::play::logs(events), |below| random.usize(..below), 5).await;
     store.dump().await.unwrap()
 }
 
@@ -157,7 +169,7 @@ proptest! {
 
         let (serial, mixed) = runtime.block_on(async { (in_order(&events).await, shuffled(&events, seed).await) });
 
-        prop_assert_eq!(play::difference("", &mixed, &serial), None);
+        prop_assert_eq!(crate::play::difference("", &mixed, &serial), None);
     }
 }
 
@@ -186,14 +198,14 @@ async fn random_histories_leave_what_an_independent_count_says() {
         files.push(file.to_str().unwrap().to_owned());
     }
 
-    let counted = play::serial_count(&files.iter().map(String::as_str).collect::<Vec<_>>());
+    let counted = crate::play::serial_count(&files.iter().map(String::as_str).collect::<Vec<_>>());
 
     assert_eq!(counted.len(), histories.len());
     let mut notified = 0;
     for (number, (events, counted)) in histories.iter().zip(counted).enumerate() {
         let ours = shuffled(events, u64::try_from(number).unwrap()).await;
         let lines = || events.iter().map(write_line).collect::<Vec<_>>().join("\n");
-        assert_eq!(play::difference("", &ours, &counted), None, "history {number}:\n{}", lines());
+        assert_eq!(crate::play::difference("", &ours, &counted), None, "history {number}:\n{}", lines());
         notified += ours["totals"]["notifications"].as_u64().unwrap();
     }
     assert!(notified > 500, "the histories say something: {notified}");

@@ -1,7 +1,5 @@
 //! A real site's events, read in any order between topics, leave what an independent serial count says.
-#![expect(clippy::unwrap_used, reason = "tests")]
-
-mod play;
+#![expect(clippy::indexing_slicing, clippy::print_stderr, clippy::unwrap_used, reason = "tests")]
 
 use std::fmt::Write as _;
 use std::io::BufReader;
@@ -28,7 +26,7 @@ async fn dumped(events: &[BlogEvent], seed: u64) -> serde_json::Value {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("postroom.db")).unwrap();
     let mut random = fastrand::Rng::with_seed(seed);
-    play::play(&store, &play::logs(events), |below| random.usize(..below), 500).await;
+    crate::play::play(&store, &crate::play::logs(events), |below| random.usize(..below), 500).await;
     store.dump().await.unwrap()
 }
 
@@ -42,8 +40,8 @@ async fn tables_of_a_real_site_equal_the_serial_count() {
 
     let ours = dumped(&all, 1).await;
 
-    let counted = play::serial_count(&["--register", "nobody", path.to_str().unwrap()]);
-    assert_eq!(play::difference("", &ours, &counted[0]), None);
+    let counted = crate::play::serial_count(&["--register", "nobody", path.to_str().unwrap()]);
+    assert_eq!(crate::play::difference("", &ours, &counted[0]), None);
     assert_eq!(ours["totals"]["authors"], 1_489);
     assert_eq!(ours, counted[0]);
 }
@@ -89,8 +87,8 @@ async fn tables_of_a_real_site_with_subscribers_that_come_and_go_equal_the_seria
 
     let ours = dumped(&all, 3).await;
 
-    let counted = play::serial_count(&[file.to_str().unwrap()]);
-    assert_eq!(play::difference("", &ours, &counted[0]), None);
+    let counted = crate::play::serial_count(&[file.to_str().unwrap()]);
+    assert_eq!(crate::play::difference("", &ours, &counted[0]), None);
     assert!(ours["totals"]["notifications"].as_u64().unwrap() > 100_000, "{}", ours["totals"]);
     assert_eq!(ours, counted[0]);
 }

@@ -1,0 +1,75 @@
+//! `postroom topics`: what the effects need, compared with what is there.
+
+use crate::cli::args::{Global, TopicsCommand};
+use crate::cli::effects::groups;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::serving::runtime;
+use crate::cli::settings::{loaded_for_cluster, start_log};
+use crate::cli::terminal::Terminal;
+use crate::config::Config;
+use crate::kafka::{Admin, DeadLetterRoute, DesiredTopic, Plan, TopicDefaults, desired_topics};
+use crate::runtime::{Group, connection};
+
+pub(crate) fn run(
+    global: &Global,
+    command: &TopicsCommand,
+    terminal: &mut Terminal,
+) -> Result<Exit, Failure> {
+    let mut loaded = loaded_for_cluster(global, terminal)?;
+    let _log = start_log(&loaded, None, terminal)?;
+    let groups = groups(&mut loaded.config, &[])?;
+    let desired = desired(&loaded.config, &groups);
+    let admin = Admin::connect(&connection(&loaded.config))?;
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let plan = admin.plan(&desired).await?;
+        terminal.text(&text(&plan))?;
+        match command {
+            TopicsCommand::Apply => {
+                admin.apply(&plan).await?;
+                terminal.line(&format!("{} steps done", plan.steps.len()))?;
+                if plan.conflicts.is_empty() {
+                    terminal.say("next: postroom run");
+                }
+            }
+            TopicsCommand::Plan { detailed_exitcode } => {
+                if !plan.is_empty() {
+                    terminal.say("next: postroom topics apply");
+                }
+                if !plan.is_empty() && *detailed_exitcode {
+                    return Ok(Exit::Pending);
+                }
+            }
+        }
+        // Somebody must decide: scripts should notice.
+        Ok(if plan.conflicts.is_empty() { Exit::Ok } else { Exit::No })
+    })
+}
+
+fn text(plan: &Plan) -> String {
+    let text = plan.to_string();
+    if text.ends_with('\n') { text } else { format!("{text}\n") }
+}
+
+/// The topics that these groups need.
+fn desired(config: &Config, groups: &[Group]) -> Vec<DesiredTopic> {
+    let topics = &config.topics;
+    let whole = |count: std::num::NonZeroU32| i32::try_from(count.get()).unwrap_or(i32::MAX);
+    let defaults = TopicDefaults {
+        partitions: whole(topics.partitions),
+        replication: topics.replication.map(whole),
+        retention: topics.retention,
+        max_record_bytes: topics.max_record_bytes.0,
+    };
+    let routes: Vec<_> = groups
+        .iter()
+        .map(|group| {
+            let name = format!("{}{}", config.kafka.group_prefix, group.name());
+            let mut route = DeadLetterRoute::new(name, group.name());
+            route.template = topics.dead_letter.to_string();
+            (route, group.topics().into_iter().map(str::to_owned).collect())
+        })
+        .collect();
+    desired_topics(&routes, &defaults)
+}

@@ -1,0 +1,9 @@
+//! The SQLite store and the effects that write to it, without Kafka.
+
+mod contract;
+mod effects;
+mod interleavings;
+mod kills;
+mod play;
+mod sample;
+mod sqlite;

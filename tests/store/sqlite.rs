@@ -1,0 +1,158 @@
+//! What SQLite does when somebody is in its way: another process, a statement that takes the transaction down, age.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "tests")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use postroom::adapters::store::{SqliteSettings, SqliteStore};
+use postroom::core::{Attempt, Offset, Partition, Topic, TopicPartition};
+use postroom::ports::{Applied, Change, Claim, Guard, Param, Store, StoreError, Unit};
+
+const GROUP: &str = "group";
+
+fn place(number: i32) -> TopicPartition {
+    TopicPartition::new(Topic::new("topic"), Partition(number))
+}
+
+fn unit(next: i64, statements: &[&str]) -> Unit {
+    let changes =
+        statements.iter().map(|sql| Change::Statement { sql: (*sql).to_owned(), params: Vec::new() });
+    Unit { guard: Guard::Position { next: Offset(next) }, changes: changes.collect() }
+}
+
+async fn count(store: &SqliteStore, sql: &str) -> i64 {
+    match store.query(sql, Vec::new()).await.unwrap().first().and_then(|row| row.first()) {
+        Some(Param::Integer(count)) => *count,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn open(path: &Path, busy_timeout: Duration) -> SqliteStore {
+    SqliteStore::open_with(path, SqliteSettings { busy_timeout, ..SqliteSettings::default() }).unwrap()
+}
+
+#[tokio::test]
+async fn store_that_another_process_locks_is_away_and_then_applies_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("postroom.db");
+    let store = open(&path, Duration::from_millis(20));
+    let mut owner = store.claim(GROUP, &place(0)).await.unwrap();
+    store.apply(&mut owner, unit(1, &["CREATE TABLE words (word TEXT)"])).await.unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+
+    let locked = store.apply(&mut owner, unit(2, &["INSERT INTO words VALUES ('a')"])).await;
+    let read = count(&store, "SELECT count(*) FROM words").await;
+    other.execute_batch("COMMIT").unwrap();
+    let free = store.apply(&mut owner, unit(2, &["INSERT INTO words VALUES ('a')"])).await;
+
+    assert!(matches!(locked, Err(StoreError::Away(_))), "{locked:?}");
+    assert_eq!(read, 0, "reads go on beside a writer");
+    assert_eq!(free, Ok(Applied::Committed));
+    assert_eq!(count(&store, "SELECT count(*) FROM words").await, 1);
+}
+
+async fn with_neighbours(store: &SqliteStore, wrong: &[&str]) -> Vec<Result<Applied, StoreError>> {
+    let mut claims: Vec<Claim> = Vec::new();
+    for number in 0..5 {
+        claims.push(store.claim(GROUP, &place(number)).await.unwrap());
+    }
+    let good = unit(10, &["INSERT INTO words VALUES ('good', NULL)"]);
+    let asked = claims
+        .iter_mut()
+        .enumerate()
+        .map(|(number, claim)| store.apply(claim, if number == 2 { unit(10, wrong) } else { good.clone() }));
+    futures_util::future::join_all(asked).await
+}
+
+#[tokio::test]
+async fn statement_that_takes_the_transaction_down_is_refused_alone() {
+    let tables = [
+        "CREATE TABLE books (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE words (word TEXT, book INTEGER UNIQUE REFERENCES books (id) DEFERRABLE INITIALLY DEFERRED)",
+    ];
+    let rolls_back = ["INSERT INTO books VALUES (1)", "INSERT OR ROLLBACK INTO books VALUES (1)"];
+    let fails_at_the_commit = ["INSERT INTO words VALUES ('bad', 7)"];
+
+    for wrong in [rolls_back.as_slice(), fails_at_the_commit.as_slice()] {
+        let store = SqliteStore::in_memory().unwrap();
+        let mut owner = store.claim(GROUP, &place(9)).await.unwrap();
+        store.apply(&mut owner, unit(1, &tables)).await.unwrap();
+
+        let applied = with_neighbours(&store, wrong).await;
+
+        for (number, applied) in applied.iter().enumerate() {
+            match number {
+                2 => assert!(matches!(applied, Err(StoreError::Refused(_))), "{wrong:?}: {applied:?}"),
+                _ => assert_eq!(applied, &Ok(Applied::Committed), "{wrong:?}, neighbour {number}"),
+            }
+        }
+        assert_eq!(count(&store, "SELECT count(*) FROM words WHERE word = 'good'").await, 4);
+        assert_eq!(
+            count(&store, "SELECT (SELECT count(*) FROM words) + (SELECT count(*) FROM books)").await,
+            4
+        );
+        assert_eq!(store.claim(GROUP, &place(2)).await.unwrap().next, None);
+    }
+}
+
+#[tokio::test]
+async fn old_ids_and_finished_attempts_are_removed_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("postroom.db");
+    let store = SqliteStore::open(&path).unwrap();
+    let mut owner = store.claim(GROUP, &place(0)).await.unwrap();
+    for id in ["old", "new"] {
+        let once = Unit { guard: Guard::Once { id: id.to_owned() }, changes: Vec::new() };
+        store.apply(&mut owner, once).await.unwrap();
+    }
+    for offset in [4, 5] {
+        store.count_attempt(GROUP, &place(0), Offset(offset), Attempt(2)).await.unwrap();
+    }
+    store.apply(&mut owner, unit(5, &[])).await.unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    let day = 24 * 3_600;
+    other.execute("UPDATE dedupe SET applied_at = applied_at - ?1 WHERE id = 'old'", [36 * day]).unwrap();
+    other.execute("UPDATE dedupe SET applied_at = applied_at - ?1 WHERE id = 'new'", [34 * day]).unwrap();
+
+    let removed = store.clean().await.unwrap();
+
+    assert_eq!(removed, 2);
+    let left = store.query("SELECT id FROM dedupe", Vec::new()).await.unwrap();
+    assert_eq!(left, [[Param::Text("new".to_owned())]]);
+    assert_eq!(store.claim(GROUP, &place(0)).await.unwrap().attempts, [(Offset(5), Attempt(2))]);
+}
+
+#[tokio::test]
+async fn operator_moves_a_position_and_fences_its_owner() {
+    let store = SqliteStore::in_memory().unwrap();
+    let mut owner = store.claim(GROUP, &place(0)).await.unwrap();
+    store.apply(&mut owner, unit(9, &[])).await.unwrap();
+
+    store.set_position(GROUP, &place(0), Offset(3)).await.unwrap();
+
+    assert_eq!(store.apply(&mut owner, unit(10, &[])).await, Ok(Applied::Fenced));
+    let row = store.positions().await.unwrap().pop().unwrap();
+    assert_eq!((row.group.as_str(), row.partition, row.next), (GROUP, place(0), Some(Offset(3))));
+    assert_eq!(store.claim(GROUP, &place(0)).await.unwrap().next, Some(Offset(3)));
+}
+
+#[tokio::test]
+async fn questions_do_not_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("postroom.db");
+
+    for store in [SqliteStore::open(&path).unwrap(), SqliteStore::in_memory().unwrap()] {
+        for sql in [
+            "DELETE FROM positions",
+            "BEGIN",
+            "COMMIT",
+            "PRAGMA user_version = 9",
+            "SELECT 1; DELETE FROM identity",
+        ] {
+            let refused = store.query(sql, Vec::new()).await;
+            assert!(matches!(refused, Err(StoreError::Refused(_))), "{sql}: {refused:?}");
+        }
+        assert_eq!(count(&store, "SELECT count(*) FROM identity").await, 1);
+    }
+}
