@@ -11,10 +11,7 @@ use std::time::Duration;
 
 use kafka_driver::{Member, OnRevoke, Told, fill, partition};
 use postroom::dead_letters::{Replay, Selection, collect, discard, read, render, replay};
-use postroom::kafka::{
-    Admin, Connection, ConsumerConfig, DeadLetterRoute, Producer, ProducerConfig, Protocol, Publication,
-    Step, TopicDefaults, desired_topics, scan,
-};
+use postroom::kafka::{Admin, Connection, ConsumerConfig, DeadLetterRoute, Plan, Producer, ProducerConfig, Protocol, Publication, Start, Step, TopicDefaults, desired_topics, scan};
 use postroom::ports::{Edge, EdgeError, StoreId};
 use postroom_core::{
     Class, DeadLetter, Failure, Generation, Offset, OffsetRange, Partition, Reason, Ticket, TopicPartition,
@@ -489,4 +486,31 @@ async fn nothing_is_lost_or_out_of_order_while_members_come_and_go() {
             assert_eq!(next, 4_000, "{protocol:?} {at}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_starts_with_the_latest_reads_an_added_partition_from_its_beginning() {
+    let Some(world) = World::new(1).await else { return };
+    fill(&world.producer, &world.posts(), 1, 10).await;
+    let mut config = world.config(Protocol::Cooperative);
+    config.start = Start::Latest;
+    let mut member = Member::start(config.clone(), &world.producer);
+    member.until("the assignment", |member| !member.owned.is_empty()).await;
+    // The end is looked up after the assignment: what is written meanwhile may be read or not.
+    while member.records.is_empty() {
+        fill(&world.producer, &world.posts(), 1, 1).await;
+        member.serve(Duration::from_millis(50)).await;
+    }
+    assert!(member.offsets(&partition(&world.posts(), 0))[0] >= 10, "it starts with the latest");
+    assert_eq!(member.close(Duration::from_secs(10)).await, Ok(()));
+
+    let steps = vec![Step::AddPartitions { topic: world.posts(), from: 1, to: 2 }];
+    world.admin.apply(&Plan { steps, ..Plan::default() }).await.unwrap();
+    let producer = Producer::start(&ProducerConfig::new(Connection::to(&world.address))).unwrap();
+    fill(&producer, &world.posts(), 2, 10).await;
+    let mut member = Member::start(config, &world.producer);
+    let added = partition(&world.posts(), 1);
+    member.until("the added partition", |member| member.offsets(&added).len() == 5).await;
+
+    assert_eq!(member.offsets(&added), [0, 1, 2, 3, 4]);
 }
