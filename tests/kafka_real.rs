@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use kafka_driver::{Member, OnRevoke, Told, fill, partition};
 use postroom::dead_letters::{Replay, Selection, collect, discard, read, render, replay};
-use postroom::kafka::{Admin, Connection, ConsumerConfig, DeadLetterRoute, Plan, Producer, ProducerConfig, Protocol, Publication, Start, Step, TopicDefaults, desired_topics, scan};
+use postroom::kafka::{
+    Admin, Connection, ConsumerConfig, DeadLetterRoute, Plan, Producer, ProducerConfig, Protocol,
+    Publication, Start, Step, TopicDefaults, desired_topics, scan,
+};
 use postroom::ports::{Edge, EdgeError, StoreId};
 use postroom_core::{
     Class, DeadLetter, Failure, Generation, Offset, OffsetRange, Partition, Reason, Ticket, TopicPartition,

@@ -57,7 +57,7 @@ impl<T: Clone> Processor<T> {
     pub fn handle(&mut self, now: Moment, input: Input<T>) {
         self.shared.now = self.shared.now.max(now);
         // What is over by this input must not act once more: no commit after a loss.
-        if !matches!(input, Input::Lost { .. } | Input::Fenced { .. }) {
+        if !matches!(input, Input::Assigned { .. } | Input::Lost { .. } | Input::Fenced { .. }) {
             self.fire_timers();
         }
         self.route(input);

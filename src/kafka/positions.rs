@@ -81,7 +81,11 @@ impl EdgeContext {
 
     /// Returns the topics that a group which starts with the latest has commits for: a partition that was added
     /// to one of those must be read from its beginning, or what came before its assignment would be lost.
-    fn known_topics(&self, consumer: &BaseConsumer<Self>, committed: &TopicPartitionList) -> BTreeSet<String> {
+    fn known_topics(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        committed: &TopicPartitionList,
+    ) -> BTreeSet<String> {
         if self.config.start == Start::Earliest {
             return BTreeSet::new();
         }
