@@ -362,6 +362,7 @@ async fn the_missing_admin_api_is_named() {
     let world = World::new("posts", 1);
     let admin = Admin::connect(&Connection::to(world.embedded.address())).unwrap();
     let desired = desired_topics(
+        &[],
         &[(DeadLetterRoute::new("g", "h"), vec!["posts".to_owned()])],
         &TopicDefaults::default(),
     );

@@ -39,7 +39,7 @@ impl World {
         let producer = Producer::start(&ProducerConfig::new(Connection::to(&address))).unwrap();
         let admin = Admin::connect(&Connection::to(&address)).unwrap();
         let world = Self { address, name, producer, admin };
-        let desired = desired_topics(&world.groups(), &defaults(partitions));
+        let desired = desired_topics(&[], &world.groups(), &defaults(partitions));
         let plan = world.admin.plan(&desired).await.unwrap();
         world.admin.apply(&plan).await.unwrap();
         Some(world)
@@ -183,10 +183,10 @@ async fn the_fullest_metadata_is_taken_by_the_broker_and_read_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_are_created_widened_and_changed_and_keep_their_other_settings() {
     let Some(world) = World::new(2).await else { return };
-    let desired = desired_topics(&world.groups(), &defaults(2));
+    let desired = desired_topics(&[], &world.groups(), &defaults(2));
     assert!(world.admin.plan(&desired).await.unwrap().is_empty());
 
-    let mut wider = desired_topics(&world.groups(), &defaults(3));
+    let mut wider = desired_topics(&[], &world.groups(), &defaults(3));
     for topic in &mut wider {
         topic.settings.insert("retention.ms".to_owned(), "9999999999".to_owned());
     }
@@ -212,7 +212,7 @@ async fn a_dead_letter_topic_that_is_too_small_is_named_at_start() {
     assert_eq!(world.admin.check_dead_letters(&route, &sources).await, Ok(()));
 
     let larger = TopicDefaults { max_record_bytes: 4_000_000, ..defaults(1) };
-    let mut desired = desired_topics(&world.groups(), &larger);
+    let mut desired = desired_topics(&[], &world.groups(), &larger);
     desired.retain(|topic| topic.name == world.posts());
     let plan = world.admin.plan(&desired).await.unwrap();
     world.admin.apply(&plan).await.unwrap();
