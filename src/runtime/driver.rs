@@ -240,8 +240,8 @@ impl Driver {
             Output::Commit { partition, generation, next, finished } => {
                 self.edge.commit(&partition, generation, next, &finished);
             }
-            Output::Pause { partition, .. } => self.edge.pause(&partition),
-            Output::Resume { partition, .. } => self.edge.resume(&partition),
+            Output::Pause { generation, .. } => self.edge.pause(generation),
+            Output::Resume { generation, .. } => self.edge.resume(generation),
             Output::Released { generation, .. } => {
                 self.held.remove(&generation);
                 self.claims.released(generation);
