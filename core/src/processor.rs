@@ -79,6 +79,18 @@ impl<T: Clone> Processor<T> {
         self.shared.timers.next()
     }
 
+    /// Says whether further records are welcome. Whoever fetches should hold them back while not, but go on serving
+    /// the group: that is cheaper than a pause, which throws the prefetch away.
+    ///
+    /// They are welcome while fetched partitions hold little, and when nothing has ended for a moment, so that
+    /// partitions which wait do not keep others hungry: those are paused at their own mark.
+    pub fn wants_more(&self) -> bool {
+        let fetched = self.partitions.values().filter(|partition| partition.paused.is_none());
+        let held: usize = fetched.map(|partition| partition.records.len()).sum();
+        held < self.shared.settings.pressure.ahead
+            || self.shared.now.since(self.shared.ended_at) >= pressure::PATIENCE
+    }
+
     fn route(&mut self, input: Input<T>) {
         match input {
             Input::Assigned { partition, generation, start, finished } => {
@@ -147,6 +159,7 @@ impl<T: Clone> Processor<T> {
             self.completed_ghost(run);
             return;
         };
+        self.shared.ended_at = self.shared.now;
         let generation = flight.generation;
         self.with(generation, |partition, shared| partition.completed(run, flight, result, shared));
         self.release_if_idle(generation);

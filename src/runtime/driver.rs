@@ -20,6 +20,8 @@ use crate::telemetry::GroupState;
 
 /// How often the status is refreshed while nothing happens.
 const STATUS_INTERVAL: Duration = Duration::from_millis(250);
+/// How often it is looked whether the edge, which holds records back, may fetch on.
+const HELD_BACK_INTERVAL: Duration = Duration::from_millis(10);
 /// How much longer than the drain the consumer may take to leave its group.
 const CLOSE_MARGIN: Duration = Duration::from_secs(5);
 
@@ -85,6 +87,8 @@ pub(crate) struct Driver {
     pub(crate) draining: bool,
     pub(crate) closing: bool,
     pub(crate) dispatched: Vec<(Run<RawRecord>, SharedClaim)>,
+    /// Records taken from the edge that it still counts as waiting.
+    pub(crate) untold: usize,
 }
 
 /// Where happenings arrive.
@@ -115,13 +119,15 @@ impl Driver {
             self.take(happening);
             self.take_what_is_there();
             self.execute_all();
+            self.fetch_on();
             self.refresh_status();
         }
     }
 
     async fn next(&mut self) -> Happening {
         let wake = self.processor.next_deadline().map(|moment| self.clock.instant(moment));
-        let refresh = tokio::time::Instant::now() + STATUS_INTERVAL;
+        let interval = if self.untold > 0 { HELD_BACK_INTERVAL } else { STATUS_INTERVAL };
+        let refresh = tokio::time::Instant::now() + interval;
         let wake = wake.map_or(refresh, |wake| wake.min(refresh));
         tokio::select! {
             biased;
@@ -168,7 +174,7 @@ impl Driver {
             EdgeEvent::Input(input) => {
                 self.observer.told(self.clock.now(), &input);
                 if let Input::Records { records, .. } = &input {
-                    self.edge.taken(records.len());
+                    self.untold += records.len();
                 }
                 self.tell(input);
             }
@@ -288,6 +294,13 @@ impl Driver {
             }
             (None, Ok(())) => Ending::Drained,
             (None, Err(error)) => Ending::Edge(error),
+        }
+    }
+
+    /// Lets the edge fetch on while the core has room.
+    fn fetch_on(&mut self) {
+        if self.untold > 0 && self.processor.wants_more() {
+            self.edge.taken(std::mem::take(&mut self.untold));
         }
     }
 

@@ -194,6 +194,7 @@ impl Service {
             draining: false,
             closing: false,
             dispatched: Vec::new(),
+            untold: 0,
         };
         tokio::spawn(async move {
             // The receiver is gone only when nobody waits for the end any more.
