@@ -91,6 +91,11 @@ impl<T: Clone> Processor<T> {
             || self.shared.now.since(self.shared.ended_at) >= pressure::PATIENCE
     }
 
+    /// Returns how many records of an assignment were received and are unfinished; 0 where it is over.
+    pub fn unfinished(&self, generation: Generation) -> usize {
+        self.partitions.get(&generation).map_or(0, |partition| partition.records.len())
+    }
+
     fn route(&mut self, input: Input<T>) {
         match input {
             Input::Assigned { partition, generation, start, finished } => {

@@ -38,6 +38,8 @@ pub struct PartitionSnapshot<T> {
     pub committed: Option<Offset>,
     /// Records received and unfinished.
     pub unfinished: usize,
+    /// Their bytes.
+    pub unfinished_bytes: usize,
     /// Records waiting for a retry, with those that wait behind them.
     pub waiting: usize,
     /// The oldest unfinished record: its payload, its attempt and when it is tried again.
@@ -92,6 +94,7 @@ impl<T: Clone> Partition<T> {
             watermark: self.offsets.watermark(),
             committed: self.commits.committed(),
             unfinished: self.records.len(),
+            unfinished_bytes: self.records.bytes(),
             waiting: waiting + behind.map(|(_, lane)| lane.queue.len()).sum::<usize>(),
             head: oldest.map(|held| {
                 let until = match held.stage {

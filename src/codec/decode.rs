@@ -78,6 +78,20 @@ impl Codec {
         unframe(record.value()?, &headers).ok().map(|framed| framed.schema)
     }
 
+    /// Returns which of the wanted kinds a record is, as far as it says so; `None` where it is none of them.
+    pub(crate) fn kind_among<'k>(
+        &self,
+        record: &RawRecord,
+        wanted: &'k [EventType],
+    ) -> Option<&'k EventType> {
+        let headers = Headers::read(record, &self.limits).ok()?;
+        if let Some(name) = headers.event_type().ok()? {
+            return wanted.iter().find(|known| known.name == name);
+        }
+        let ready = self.known(unframe(record.value()?, &headers).ok()?.schema).ok()?;
+        wanted.iter().find(|known| is_record(known, ready))
+    }
+
     pub(crate) fn admit(&self, record: &RawRecord) -> Result<(), DecodeError> {
         let (size, limit) = (record.size(), self.limits.max_record_bytes);
         if size > limit {

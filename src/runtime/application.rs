@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Problems, Sources, load};
-use crate::runtime::driver::Ending;
+use crate::runtime::ending::Ending;
 use crate::runtime::group::Group;
 use crate::runtime::service::{Broker, Service, StartError};
 use crate::runtime::shutdown::Signals;

@@ -3,18 +3,16 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use postroom_core::{Failure, Offset, Outcome, Run, RunResult};
+use postroom_core::{Failure, Outcome, Run, RunResult};
 
 use crate::codec::Event;
 use crate::effects::{self, Changes, StoreEffect};
 use crate::event::{Envelope, RawRecord};
 use crate::handler::{BatchContext, BatchHandler};
 use crate::ports::{Change, Guard, Unit};
-use crate::runtime::tally::{Finish, OTHER, Tally};
+use crate::runtime::decoded::Decoded;
+use crate::runtime::tally::Tally;
 use crate::runtime::worker::{Desk, RunEnd, RunFuture, RunReport, SharedClaim, Worker};
-
-/// The header that names the dead letter which a record replays.
-pub(crate) const REPLAY_OF: &str = "postroom-replay-of";
 
 /// Turns events into changes: what a batch handler and a store effect have in common.
 pub(crate) trait Collect: Send + Sync + 'static {
@@ -106,12 +104,12 @@ async fn batch<C: Collect>(
     run: &Run<RawRecord>,
     claim: &SharedClaim,
 ) -> RunReport {
-    let mut decoded = Decoded::read::<C>(desk, &run.records);
+    let mut decoded = Decoded::read(desk, &run.records);
     let mut context = context(desk, run);
     let collected = if decoded.events.is_empty() {
         Ok(())
     } else {
-        collector.collect(&decoded.events, &mut context).await
+        in_time(collector, desk, &decoded.events, &mut context).await
     };
     match collected {
         Ok(()) => {}
@@ -151,10 +149,10 @@ async fn replay<C: Collect>(
     let mut outcomes = Vec::with_capacity(run.records.len());
     let mut tally = Tally::default();
     for record in &run.records {
-        let mut decoded = Decoded::read::<C>(desk, std::slice::from_ref(record));
+        let mut decoded = Decoded::read(desk, std::slice::from_ref(record));
         let mut context = context(desk, run);
         if !decoded.events.is_empty() {
-            match collector.collect(&decoded.events, &mut context).await {
+            match in_time(collector, desk, &decoded.events, &mut context).await {
                 Ok(()) => {}
                 Err(Stopped::At { failure, .. } | Stopped::Whole(failure)) => {
                     decoded.stop_at_event(0, failure);
@@ -169,13 +167,13 @@ async fn replay<C: Collect>(
             outcomes.push(Outcome::Failed(failure));
             break;
         }
-        let unit = Unit { guard: Guard::Once { id: replay_id(&record.1) }, changes: context.changes };
+        let unit = Unit { guard: Guard::Once { id: replay_id(desk, &record.1) }, changes: context.changes };
         match desk.apply(claim, unit).await {
             Ok(Some(outcome)) => {
                 if outcome == Outcome::Skipped {
                     decoded.all_duplicates();
                 }
-                tally.merge(decoded.tally);
+                tally.merge(&decoded.tally);
                 outcomes.push(outcome);
             }
             Ok(None) => return RunReport { end: RunEnd::Fenced, tally },
@@ -188,6 +186,16 @@ async fn replay<C: Collect>(
     RunReport { end: RunEnd::Ended(RunResult::Each(outcomes)), tally }
 }
 
+async fn in_time<C: Collect>(
+    collector: &C,
+    desk: &Desk,
+    events: &[Envelope<C::Event>],
+    context: &mut BatchContext,
+) -> Result<(), Stopped> {
+    let collected = desk.in_time(collector.collect(events, context)).await;
+    collected.unwrap_or_else(|late| Err(Stopped::Whole(late)))
+}
+
 fn context(desk: &Desk, run: &Run<RawRecord>) -> BatchContext {
     BatchContext {
         group: Arc::clone(&desk.group),
@@ -197,88 +205,7 @@ fn context(desk: &Desk, run: &Run<RawRecord>) -> BatchContext {
     }
 }
 
-fn replay_id(record: &RawRecord) -> String {
-    let letter = record.header(REPLAY_OF).and_then(|id| std::str::from_utf8(id).ok());
-    letter.map_or_else(|| format!("{}/{}", record.partition(), record.offset()), |id| format!("dlq:{id}"))
-}
-
-/// The readable head of a run.
-struct Decoded<E> {
-    /// Events of the group's types, up to the first record that does not decode.
-    events: Vec<Envelope<E>>,
-    /// How many records precede each event and the failure: skipped ones count.
-    places: Vec<usize>,
-    offsets: Vec<Offset>,
-    /// Records that are finished once the unit is applied.
-    finished: usize,
-    /// The position after them.
-    next: Option<Offset>,
-    /// What is wrong with the record that follows them.
-    failure: Option<Failure>,
-    tally: Tally,
-}
-
-impl<E: Event> Decoded<E> {
-    fn read<C: Collect<Event = E>>(desk: &Desk, records: &[(Offset, RawRecord)]) -> Self {
-        let mut decoded = Self {
-            events: Vec::with_capacity(records.len()),
-            places: Vec::with_capacity(records.len()),
-            offsets: Vec::with_capacity(records.len()),
-            finished: 0,
-            next: None,
-            failure: None,
-            tally: Tally::default(),
-        };
-        for (offset, record) in records {
-            match desk.codec.envelope_of::<E>(record, desk.types) {
-                Ok(Some(envelope)) => {
-                    decoded.tally.add(envelope.event_type, Finish::Ok);
-                    decoded.places.push(decoded.finished);
-                    decoded.events.push(envelope);
-                }
-                Ok(None) => decoded.tally.add(OTHER, Finish::Skipped),
-                Err(error) => {
-                    decoded.failure = Some(Failure::from(error));
-                    break;
-                }
-            }
-            decoded.offsets.push(*offset);
-            decoded.finished += 1;
-            decoded.next = Some(offset.next());
-        }
-        decoded
-    }
-
-    /// The event at `index` failed: what precedes it stands.
-    fn stop_at_event(&mut self, index: usize, failure: Failure) {
-        let place = self.places.get(index).copied().unwrap_or(0);
-        self.finished = place;
-        self.next = place.checked_sub(1).and_then(|last| self.offsets.get(last)).map(|last| last.next());
-        self.failure = Some(failure);
-        self.tally = Tally::default();
-        for envelope in self.events.iter().take(index) {
-            self.tally.add(envelope.event_type, Finish::Ok);
-        }
-        for _ in index..place {
-            self.tally.add(OTHER, Finish::Skipped);
-        }
-    }
-
-    fn all_skipped(&mut self) {
-        self.retally(Finish::Skipped);
-    }
-
-    fn all_duplicates(&mut self) {
-        self.retally(Finish::Duplicate);
-    }
-
-    fn retally(&mut self, finish: Finish) {
-        self.tally = Tally::default();
-        for envelope in &self.events {
-            self.tally.add(envelope.event_type, finish);
-        }
-        for _ in self.events.len()..self.finished {
-            self.tally.add(OTHER, Finish::Skipped);
-        }
-    }
+fn replay_id(desk: &Desk, record: &RawRecord) -> String {
+    let place = || format!("{}/{}", record.partition(), record.offset());
+    desk.letter_id(record).map_or_else(place, |id| format!("dlq:{id}"))
 }

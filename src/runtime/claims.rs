@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use postroom_core::{Attempt, Generation, Offset, TopicPartition};
+use postroom_core::{Attempt, Generation, Offset, Ticket, TopicPartition};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::ports::{Claim, CommittedPosition, Edge, Store, StoreError};
+use crate::ports::{Claim, CommittedPosition, Edge, Guard, Store, StoreError, Unit};
 use crate::runtime::start::StartRules;
+use crate::runtime::worker::SharedClaim;
 
 /// The outcome of a claim.
 #[derive(Debug)]
@@ -18,7 +19,9 @@ pub(crate) enum ClaimAnswer {
     /// The store or the broker is away: to be asked again.
     Away { generation: Generation },
     /// The group must not start here.
-    Refused(Refusal),
+    Refused { generation: Generation, refusal: Refusal },
+    /// A dead letter is acknowledged, and the store's position is past its record.
+    Passed { ticket: Ticket },
 }
 
 /// Why a group may not start where it would have to.
@@ -71,6 +74,11 @@ impl Claims {
         self.committed.remove(&generation);
     }
 
+    /// Says whether an assignment has not been released.
+    pub(crate) fn holds(&self, generation: Generation) -> bool {
+        self.committed.contains_key(&generation)
+    }
+
     /// Asks the store and the broker; the answer comes through the inbox.
     pub(crate) fn claim(&self, partition: TopicPartition, generation: Generation) {
         let asker = Arc::clone(&self.asker);
@@ -81,6 +89,20 @@ impl Claims {
             // A closed inbox means that the group has ended: nobody waits for the answer.
             drop(answers.send(answer));
         });
+    }
+
+    /// Moves the store's position past a record whose dead letter is acknowledged, so that no later owner takes the
+    /// record again; the answer comes through the inbox, whatever the store says. `false` where no position is kept.
+    pub(crate) fn pass(&self, ticket: Ticket, claim: &SharedClaim) -> bool {
+        if !self.asker.rules.keep_positions() {
+            return false;
+        }
+        let (asker, answers, claim) = (Arc::clone(&self.asker), self.answers.clone(), Arc::clone(claim));
+        tokio::spawn(async move {
+            asker.pass(ticket.offset.next(), &claim).await;
+            drop(answers.send(ClaimAnswer::Passed { ticket }));
+        });
+        true
     }
 
     /// Keeps the number of an attempt over restarts; a store that is away costs only the count.
@@ -109,7 +131,8 @@ impl Asker {
                 return ClaimAnswer::Away { generation };
             }
             Err(error @ (StoreError::Refused(_) | StoreError::Unusable(_))) => {
-                return ClaimAnswer::Refused(Refusal { partition, message: error.to_string() });
+                let refusal = Refusal { partition, message: error.to_string() };
+                return ClaimAnswer::Refused { generation, refusal };
             }
         };
         let log = match self.edge.log_range(&partition).await {
@@ -121,7 +144,20 @@ impl Asker {
         };
         match self.rules.decide(&partition, claim.next, committed.as_ref(), log, self.store.id()) {
             Ok(next) => ClaimAnswer::Claimed { generation, claim, next: Some(next) },
-            Err(message) => ClaimAnswer::Refused(Refusal { partition, message }),
+            Err(message) => ClaimAnswer::Refused { generation, refusal: Refusal { partition, message } },
+        }
+    }
+
+    async fn pass(&self, next: Offset, claim: &SharedClaim) {
+        let mut claim = claim.lock().await;
+        if !self.rules.keeps_position(&claim.partition) || claim.next.is_some_and(|own| own >= next) {
+            return;
+        }
+        let unit = Unit { guard: Guard::Position { next }, changes: Vec::new() };
+        // The next batch moves the position too. A foreign epoch shows there as well.
+        if let Err(error) = self.store.apply(&mut claim, unit).await {
+            let partition = &claim.partition;
+            tracing::warn!(%partition, %next, %error, "the position was not moved past a dead letter");
         }
     }
 }

@@ -1,118 +1,101 @@
 //! The loop around the core: await one happening, tell the processor, execute what it answers.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postroom_core::{Generation, HaltCause, Input, Output, Processor, Run};
+use postroom_core::{FetchEpoch, Generation, Input, Moment, Output, Processor, Record, Run, Settings};
 use tokio::sync::Mutex;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::Instant;
 
 use crate::event::RawRecord;
 use crate::ports::{Edge, EdgeError, EdgeEvent};
-use crate::runtime::claims::{ClaimAnswer, Claims, Refusal};
+use crate::runtime::claims::{ClaimAnswer, Claims};
 use crate::runtime::clock::Clock;
+use crate::runtime::ending::Ending;
+use crate::runtime::group::Group;
+use crate::runtime::inbox::{Control, Happening, Inbox, Ways};
+use crate::runtime::logs::Logs;
 use crate::runtime::observe::Observer;
-use crate::runtime::worker::{RunEnd, SharedClaim};
+use crate::runtime::start::StartRules;
+use crate::runtime::worker::{Desk, RunEnd, SharedClaim};
 use crate::runtime::workers::{Completion, Workers};
-use crate::telemetry::GroupState;
+use crate::telemetry::{GroupMetrics, GroupState};
 
-/// How often the status is refreshed while nothing happens.
-const STATUS_INTERVAL: Duration = Duration::from_millis(250);
 /// How often it is looked whether the edge, which holds records back, may fetch on.
 const HELD_BACK_INTERVAL: Duration = Duration::from_millis(10);
 /// How much longer than the drain the consumer may take to leave its group.
 const CLOSE_MARGIN: Duration = Duration::from_secs(5);
 
-/// Why a group ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// It was asked to, and nothing was abandoned.
-    Drained,
-    /// It was asked to, and runs were abandoned at the deadline: the next owner repeats them.
-    DeadlinePassed {
-        /// How many.
-        abandoned: usize,
-    },
-    /// The core stopped it.
-    Halted(HaltCause),
-    /// It may not start where it would have to.
-    Refused(Refusal),
-    /// The Kafka client cannot go on.
-    Edge(EdgeError),
-}
-
-impl fmt::Display for Ending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Drained => f.write_str("drained"),
-            Self::DeadlinePassed { abandoned } => {
-                write!(
-                    f,
-                    "the shutdown deadline passed with {abandoned} runs in flight: the next owner repeats them"
-                )
-            }
-            Self::Halted(HaltCause::Fatal(failure)) => write!(f, "{}", failure.message),
-            Self::Halted(HaltCause::DeadLetterFlood { dead, finished }) => write!(
-                f,
-                "{dead} of the last {finished} records were dead letters: look at them (`postroom dlq ls`), \
-                 then raise `dead_letter_limit` or mend the handler"
-            ),
-            Self::Refused(refusal) => refusal.fmt(f),
-            Self::Edge(error) => error.fmt(f),
-        }
-    }
-}
-
-/// What the service tells a running group.
-#[derive(Debug)]
-pub(crate) enum Control {
-    /// Stop taking work and leave within the span.
-    Drain { within: Duration },
+/// What a driver is built with.
+pub(crate) struct Parts {
+    pub(crate) group: Group,
+    pub(crate) desk: Desk,
+    pub(crate) settings: Settings,
+    pub(crate) rules: StartRules,
+    pub(crate) edge: Arc<dyn Edge>,
+    pub(crate) events: UnboundedReceiver<EdgeEvent>,
+    pub(crate) metrics: Arc<GroupMetrics>,
+    pub(crate) logs: Arc<Logs>,
+    pub(crate) clock: Clock,
+    /// How long a group that ends by itself may drain.
+    pub(crate) shutdown_deadline: Duration,
 }
 
 /// One group's loop.
 pub(crate) struct Driver {
-    pub(crate) processor: Processor<RawRecord>,
-    pub(crate) edge: Arc<dyn Edge>,
-    pub(crate) clock: Clock,
     pub(crate) workers: Workers,
-    pub(crate) claims: Claims,
-    pub(crate) observer: Observer,
-    pub(crate) shutdown_deadline: Duration,
-    pub(crate) inbox: Inbox,
-    pub(crate) held: HashMap<Generation, SharedClaim>,
-    pub(crate) ending: Option<Ending>,
-    pub(crate) draining: bool,
-    pub(crate) closing: bool,
-    pub(crate) dispatched: Vec<(Run<RawRecord>, SharedClaim)>,
+    processor: Processor<RawRecord>,
+    edge: Arc<dyn Edge>,
+    clock: Clock,
+    claims: Claims,
+    observer: Observer,
+    shutdown_deadline: Duration,
+    inbox: Inbox,
+    held: HashMap<Generation, SharedClaim>,
+    ending: Option<Ending>,
+    closing: bool,
+    dispatched: Vec<(Run<RawRecord>, SharedClaim)>,
     /// Records taken from the edge that it still counts as waiting.
-    pub(crate) untold: usize,
-}
-
-/// Where happenings arrive.
-pub(crate) struct Inbox {
-    pub(crate) edge: UnboundedReceiver<EdgeEvent>,
-    pub(crate) reports: UnboundedReceiver<Vec<Completion>>,
-    pub(crate) claims: UnboundedReceiver<ClaimAnswer>,
-    pub(crate) control: UnboundedReceiver<Control>,
-}
-
-#[derive(Debug)]
-enum Happening {
-    Edge(EdgeEvent),
-    Completed(Vec<Completion>),
-    Claimed(ClaimAnswer),
-    Control(Control),
-    Tick,
+    untold: usize,
+    /// The moment of this round.
+    now: Moment,
 }
 
 impl Driver {
+    /// Puts a driver together; what comes with it tells it to drain, and so does dropping that.
+    pub(crate) fn new(parts: Parts) -> (Self, UnboundedSender<Control>) {
+        let Parts { group, desk, settings, rules, edge, events, metrics, logs, clock, shutdown_deadline } =
+            parts;
+        let (inbox, Ways { reports, answers, control }) = Inbox::new(events);
+        let desk = Arc::new(desk);
+        let (name, store) = (Arc::clone(&desk.group), Arc::clone(&desk.store));
+        let driver = Self {
+            processor: Processor::new(settings),
+            clock,
+            workers: Workers::new(group.worker, Arc::clone(&desk), group.placement, reports),
+            claims: Claims::new(name, rules, store, Arc::clone(&edge), answers),
+            observer: Observer::new(metrics, logs, desk),
+            edge,
+            shutdown_deadline,
+            inbox,
+            held: HashMap::new(),
+            ending: None,
+            closing: false,
+            dispatched: Vec::new(),
+            untold: 0,
+            now: clock.now(),
+        };
+        (driver, control)
+    }
+
     /// Runs until the group has ended and its consumer is closed.
     pub(crate) async fn run(mut self) -> Ending {
         loop {
-            let happening = self.next().await;
+            let wake = self.processor.next_deadline().map(|moment| self.clock.instant(moment));
+            let happening = self.inbox.next(self.wake(wake)).await;
+            self.now = self.clock.now();
             if let Happening::Edge(EdgeEvent::Stopped(result)) = happening {
                 return self.stopped(result);
             }
@@ -124,26 +107,27 @@ impl Driver {
         }
     }
 
-    async fn next(&mut self) -> Happening {
-        let wake = self.processor.next_deadline().map(|moment| self.clock.instant(moment));
-        let interval = if self.untold > 0 { HELD_BACK_INTERVAL } else { STATUS_INTERVAL };
-        let refresh = tokio::time::Instant::now() + interval;
-        let wake = wake.map_or(refresh, |wake| wake.min(refresh));
-        tokio::select! {
-            biased;
-            Some(control) = self.inbox.control.recv() => Happening::Control(control),
-            Some(completions) = self.inbox.reports.recv() => Happening::Completed(completions),
-            Some(answer) = self.inbox.claims.recv() => Happening::Claimed(answer),
-            Some(event) = self.inbox.edge.recv() => Happening::Edge(event),
-            () = tokio::time::sleep_until(wake) => Happening::Tick,
+    /// Looks soon again whether the edge may fetch on, while it holds records back.
+    fn wake(&self, deadline: Option<Instant>) -> Option<Instant> {
+        if self.untold == 0 {
+            return deadline;
+        }
+        let look = Instant::now() + HELD_BACK_INTERVAL;
+        Some(deadline.map_or(look, |deadline| deadline.min(look)))
+    }
+
+    /// Lets the edge fetch on while the core has room.
+    fn fetch_on(&mut self) {
+        if self.untold > 0 && self.processor.wants_more() {
+            self.edge.taken(std::mem::take(&mut self.untold));
         }
     }
 
     /// Takes a bounded number of further happenings, so that one round of outputs serves them all.
     fn take_what_is_there(&mut self) {
         for _ in 0..64 {
-            let Ok(completions) = self.inbox.reports.try_recv() else { break };
-            self.take(Happening::Completed(completions));
+            let Some(happening) = self.inbox.completed_meanwhile() else { break };
+            self.take(happening);
         }
     }
 
@@ -151,6 +135,8 @@ impl Driver {
         match happening {
             Happening::Edge(event) => self.take_edge_event(event),
             Happening::Completed(completions) => {
+                let completions = self.workers.standing(completions);
+                self.observer.completed(&completions);
                 for completion in completions {
                     self.take_completion(completion);
                 }
@@ -172,27 +158,57 @@ impl Driver {
                 self.tell(Input::Assigned { partition, generation, start, finished });
             }
             EdgeEvent::Input(input) => {
-                self.observer.told(self.clock.now(), &input);
-                if let Input::Records { records, .. } = &input {
-                    self.untold += records.len();
+                self.observer.told(self.now, &input);
+                match input {
+                    Input::Records { generation, epoch, records } => {
+                        self.untold += records.len();
+                        self.take_records(generation, epoch, records);
+                    }
+                    Input::DeadLettered { ticket } => {
+                        let claim = self.held.get(&ticket.generation);
+                        if !claim.is_some_and(|claim| self.claims.pass(ticket, claim)) {
+                            self.tell(Input::DeadLettered { ticket });
+                        }
+                    }
+                    other => self.tell(other),
                 }
-                self.tell(input);
             }
             // Ends the loop before it comes here.
             EdgeEvent::Stopped(_) => {}
         }
     }
 
+    fn take_records(&mut self, generation: Generation, epoch: FetchEpoch, records: Vec<Record<RawRecord>>) {
+        let topic = records.first().map(|record| record.payload.partition().topic.clone());
+        // What is due is done first, so that only these records change the number.
+        let now = self.now;
+        self.processor.handle(now, Input::Tick);
+        let expected = self.processor.unfinished(generation) + records.len();
+        self.processor.handle(now, Input::Records { generation, epoch, records });
+        let passed_over = expected.saturating_sub(self.processor.unfinished(generation));
+        if let Some(topic) = topic {
+            self.observer.passed_over(topic.as_str(), passed_over);
+        }
+    }
+
     fn take_completion(&mut self, completion: Completion) {
-        self.observer.completed(&completion);
         match completion.report.end {
             RunEnd::Ended(result) => self.tell(Input::Completed { run: completion.run, result }),
-            RunEnd::Fenced => self.tell(Input::Fenced { generation: completion.generation }),
+            RunEnd::Fenced => {
+                let generation = completion.generation;
+                let held = self.processor.unfinished(generation);
+                self.tell(Input::Fenced { generation });
+                let dropped = held.saturating_sub(self.processor.unfinished(generation));
+                self.observer.given_back(&completion.partition, dropped);
+            }
         }
     }
 
     fn take_claim(&mut self, answer: ClaimAnswer) {
         match answer {
+            // Nothing of an assignment that is over is kept.
+            ClaimAnswer::Claimed { generation, .. } | ClaimAnswer::Refused { generation, .. }
+                if !self.claims.holds(generation) => {}
             ClaimAnswer::Claimed { claim, generation, next } => {
                 self.observer.store_answers(true);
                 let attempts = claim.attempts.clone();
@@ -203,15 +219,16 @@ impl Driver {
                 self.observer.store_answers(false);
                 self.tell(Input::ClaimFailed { generation });
             }
-            ClaimAnswer::Refused(refusal) => {
+            ClaimAnswer::Refused { refusal, .. } => {
                 tracing::error!(reason = %refusal, "the group may not start here");
                 self.end(Ending::Refused(refusal));
             }
+            ClaimAnswer::Passed { ticket } => self.tell(Input::DeadLettered { ticket }),
         }
     }
 
     fn tell(&mut self, input: Input<RawRecord>) {
-        self.processor.handle(self.clock.now(), input);
+        self.processor.handle(self.now, input);
     }
 
     fn execute_all(&mut self) {
@@ -225,7 +242,7 @@ impl Driver {
 
     /// Executes, counts and logs one output: the one place for each.
     fn execute(&mut self, output: Output<RawRecord>) {
-        self.observer.output(self.clock.now(), &output);
+        self.observer.output(self.now, &output);
         match output {
             Output::Claim { partition, generation } => self.claims.claim(partition, generation),
             Output::Verify { generation } => self.edge.verify(generation),
@@ -265,13 +282,10 @@ impl Driver {
         self.drain(self.shutdown_deadline);
     }
 
+    /// Drains; asked again, by the earlier of the deadlines.
     fn drain(&mut self, within: Duration) {
-        if self.draining {
-            return;
-        }
-        self.draining = true;
         self.observer.state(GroupState::Draining);
-        self.tell(Input::Drain { deadline: self.clock.now().plus(within) });
+        self.tell(Input::Drain { deadline: self.now.plus(within) });
     }
 
     fn drained(&mut self, abandoned: usize) {
@@ -279,7 +293,7 @@ impl Driver {
         self.ending.get_or_insert(ending);
         if !self.closing {
             self.closing = true;
-            self.edge.close(self.clock.now().plus(CLOSE_MARGIN));
+            self.edge.close(self.now.plus(CLOSE_MARGIN));
         }
     }
 
@@ -297,15 +311,8 @@ impl Driver {
         }
     }
 
-    /// Lets the edge fetch on while the core has room.
-    fn fetch_on(&mut self) {
-        if self.untold > 0 && self.processor.wants_more() {
-            self.edge.taken(std::mem::take(&mut self.untold));
-        }
-    }
-
     fn refresh_status(&mut self) {
         let processor = &self.processor;
-        self.observer.publish(self.clock.now(), || processor.snapshot());
+        self.observer.publish(self.now, || processor.snapshot());
     }
 }

@@ -4,59 +4,56 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use postroom_core::{
-    DeadLetter, Failure, Generation, Input, Moment, Offset, Output, PartitionSnapshot, PauseCause, Reason,
-    Snapshot, Ticket, TopicPartition,
-};
+use postroom_core::{Generation, Input, Moment, Output, PauseCause, Snapshot, TopicPartition};
 
 use crate::event::RawRecord;
+use crate::runtime::age::WallClock;
+use crate::runtime::letters::Letters;
 use crate::runtime::logs::Logs;
-use crate::runtime::tally::Finish;
-use crate::runtime::worker::RunEnd;
+use crate::runtime::report::Reporter;
+use crate::runtime::tally::{Finish, OTHER, Tally};
+use crate::runtime::worker::{Desk, RunEnd};
 use crate::runtime::workers::Completion;
-use crate::telemetry::{
-    CommitOutcome, Ending, GroupMetrics, GroupReport, GroupState, Head, PartitionReport, RebalanceKind,
-};
+use crate::telemetry::{CommitOutcome, Ending, GroupMetrics, GroupReport, GroupState, RebalanceKind};
 
 /// The metrics and log lines of one group.
 pub(crate) struct Observer {
     metrics: Arc<GroupMetrics>,
     logs: Arc<Logs>,
+    desk: Arc<Desk>,
     state: GroupState,
     halted: Option<String>,
     joined: bool,
     assigning: usize,
-    revoking: Option<(Moment, BTreeSet<Generation>)>,
+    revoking: Option<Revoking>,
     asked: BTreeMap<Generation, Moment>,
-    letters: BTreeMap<Ticket, Letter>,
-    failing: BTreeMap<Ticket, String>,
-    still_since: BTreeMap<Generation, (Option<Offset>, Moment)>,
+    letters: Letters,
+    reporter: Reporter,
     store_reachable: bool,
     published: Option<Moment>,
 }
 
-/// A dead letter that is not acknowledged yet.
-struct Letter {
-    partition: TopicPartition,
-    reason: Reason,
-    attempts: u32,
-    failure: Failure,
+/// A revocation that waits for its partitions.
+struct Revoking {
+    since: Moment,
+    count: usize,
+    going: BTreeSet<Generation>,
 }
 
 impl Observer {
-    pub(crate) fn new(metrics: Arc<GroupMetrics>, logs: Arc<Logs>) -> Self {
+    pub(crate) fn new(metrics: Arc<GroupMetrics>, logs: Arc<Logs>, desk: Arc<Desk>) -> Self {
         Self {
             metrics,
+            reporter: Reporter::new(Arc::clone(&logs)),
             logs,
+            desk,
             state: GroupState::Joining,
             halted: None,
             joined: false,
             assigning: 0,
             revoking: None,
             asked: BTreeMap::new(),
-            letters: BTreeMap::new(),
-            failing: BTreeMap::new(),
-            still_since: BTreeMap::new(),
+            letters: Letters::default(),
             store_reachable: true,
             published: None,
         }
@@ -88,34 +85,18 @@ impl Observer {
                 let bytes = records.iter().map(|record| u64::from(record.bytes)).sum();
                 if let Some(first) = records.first() {
                     let topic = first.payload.partition().topic.as_str();
-                    self.metrics.received(topic, u64::try_from(records.len()).unwrap_or(0), bytes);
+                    self.metrics.received(topic, whole(records.len()), bytes);
                 }
             }
             Input::Committed { generation, .. } => self.commit_answered(now, *generation, CommitOutcome::Ok),
             Input::CommitFailed { generation } => {
                 self.commit_answered(now, *generation, CommitOutcome::Failed);
             }
-            Input::DeadLettered { ticket } => {
-                if let Some(letter) = self.letters.remove(ticket) {
-                    let Letter { partition, reason, attempts, failure } = letter;
-                    self.metrics.dead_lettered(
-                        &partition,
-                        ticket.offset,
-                        "other",
-                        reason,
-                        attempts,
-                        &failure,
-                    );
-                }
-            }
-            Input::DeadLetterFailed { ticket } => {
-                if let Some(letter) = self.letters.get(ticket) {
-                    self.metrics.dead_letter_failed(&letter.partition, ticket.offset);
-                }
-            }
+            Input::DeadLettered { ticket } => self.letters.acknowledged(*ticket, &self.metrics),
+            Input::DeadLetterFailed { ticket } => self.letters.refused(*ticket, &self.metrics),
             Input::Revoked { generations, .. } => {
                 let going: BTreeSet<_> = generations.iter().copied().collect();
-                self.revoking = Some((now, going));
+                self.revoking = Some(Revoking { since: now, count: going.len(), going });
             }
             Input::Lost { generations } => {
                 self.metrics.rebalanced(RebalanceKind::Lost, generations.len(), Duration::ZERO);
@@ -131,10 +112,31 @@ impl Observer {
         }
     }
 
-    /// A run ended.
-    pub(crate) fn completed(&mut self, completion: &Completion) {
+    /// Runs ended.
+    pub(crate) fn completed(&mut self, completions: &[Completion]) {
+        let clock = WallClock::now();
+        for of_topic in completions.chunk_by(|one, next| one.partition.topic == next.partition.topic) {
+            let Some(topic) = of_topic.first().map(|first| first.partition.topic.clone()) else { continue };
+            let mut tally = Tally::default();
+            for completion in of_topic {
+                self.run_ended(completion, clock);
+                tally.merge(&completion.report.tally);
+            }
+            for (event_type, finish, count) in tally.rows() {
+                let ending = match finish {
+                    Finish::Ok => Ending::Ok,
+                    Finish::Skipped => Ending::Skipped,
+                    Finish::Duplicate => Ending::Duplicate,
+                };
+                self.metrics.finished(topic.as_str(), event_type, ending, *count);
+            }
+        }
+    }
+
+    fn run_ended(&self, completion: &Completion, clock: WallClock) {
         let topic = completion.partition.topic.as_str();
-        self.metrics.observe_processing(topic, completion.took);
+        let records = u32::try_from(completion.records).unwrap_or(u32::MAX).max(1);
+        self.metrics.observe_processing(topic, completion.took / records);
         if let RunEnd::Fenced = completion.report.end {
             tracing::warn!(
                 group = self.metrics.group(), partition = %completion.partition,
@@ -142,28 +144,31 @@ impl Observer {
             );
             return;
         }
-        for (event_type, finish, count) in completion.report.tally.rows() {
-            let ending = match finish {
-                Finish::Ok => Ending::Ok,
-                Finish::Skipped => Ending::Skipped,
-                Finish::Duplicate => Ending::Duplicate,
-            };
-            self.metrics.finished(topic, event_type, ending, *count);
-        }
-        if let Some(age) = completion.age() {
+        let any_effect = completion.report.tally.rows().any(|(_, finish, _)| *finish == Finish::Ok);
+        if let Some(age) = completion.age(clock).filter(|_| any_effect) {
             self.metrics.observe_end_to_end(topic, age);
         }
+    }
+
+    /// Records were below the position, or were fetched under an older one: they count as skipped.
+    pub(crate) fn passed_over(&self, topic: &str, records: usize) {
+        self.metrics.finished(topic, OTHER, Ending::Skipped, whole(records));
+    }
+
+    /// Records were dropped unfinished: they are fetched again, here or by the next owner.
+    pub(crate) fn given_back(&self, partition: &TopicPartition, records: usize) {
+        self.metrics.finished(partition.topic.as_str(), OTHER, Ending::GivenBack, whole(records));
     }
 
     /// The processor decided something.
     pub(crate) fn output(&mut self, now: Moment, output: &Output<RawRecord>) {
         match output {
             Output::RetryScheduled { partition, ticket, attempt, at, cause } => {
-                self.failing.insert(*ticket, cause.to_string());
+                self.reporter.failed(*ticket, cause);
                 let wait = at.since(now);
                 self.metrics.retry_scheduled(partition, ticket.offset, *attempt, wait, cause);
             }
-            Output::DeadLetter(letter) => self.note_letter(letter),
+            Output::DeadLetter(letter) => self.letters.sent(letter, &self.desk),
             Output::Commit { generation, .. } => {
                 self.asked.insert(*generation, now);
             }
@@ -202,70 +207,17 @@ impl Observer {
         if self.state == GroupState::Joining && self.joined {
             self.state = GroupState::Running;
         }
-        let report = self.report(now, &snapshot);
-        self.metrics.publish(report);
-    }
-
-    fn report(&mut self, now: Moment, snapshot: &Snapshot<RawRecord>) -> GroupReport {
-        let generations: BTreeSet<_> = snapshot.partitions.iter().map(|part| part.generation).collect();
-        self.still_since.retain(|generation, _| generations.contains(generation));
-        self.failing.retain(|ticket, _| {
-            snapshot.partitions.iter().any(|part| {
-                part.generation == ticket.generation
-                    && part.watermark.is_none_or(|watermark| watermark <= ticket.offset)
-            })
-        });
-        GroupReport {
+        let report = GroupReport {
             state: self.state,
             halted: self.halted.clone(),
             store_reachable: self.store_reachable,
-            partitions: snapshot.partitions.iter().map(|part| self.partition(now, part)).collect(),
+            partitions: self.reporter.partitions(now, &snapshot),
             topic_partitions: self.logs.topic_partitions(),
             runs_in_flight: snapshot.runs_in_flight,
             retries_waiting: snapshot.partitions.iter().map(|part| part.waiting).sum(),
             waiting_on: snapshot.circuits.iter().map(|(dependency, _)| dependency.0.to_string()).collect(),
-        }
-    }
-
-    fn partition(&mut self, now: Moment, part: &PartitionSnapshot<RawRecord>) -> PartitionReport {
-        let still = self.still_since.entry(part.generation).or_insert((part.watermark, now));
-        if still.0 != part.watermark || part.unfinished == 0 {
-            *still = (part.watermark, now);
-        }
-        let blocked_seconds = now.since(still.1).as_secs_f64();
-        let head = part.head.as_ref().and_then(|(offset, _, attempt, retry_at)| {
-            let error = self.failing.get(&Ticket { generation: part.generation, offset: *offset })?;
-            Some(Head {
-                offset: offset.0,
-                attempt: attempt.0.saturating_sub(1),
-                next_in: retry_at.map(|at| at.since(now).as_secs_f64()),
-                error: error.clone(),
-            })
-        });
-        let oldest = part.head.as_ref().and_then(|(_, record, ..)| record.timestamp());
-        PartitionReport {
-            topic: part.partition.topic.to_string(),
-            partition: part.partition.partition.0,
-            committed: part.committed.map(|offset| offset.0),
-            position: part.watermark.map(|offset| offset.0),
-            end: self.logs.range(&part.partition).map(|range| range.end.0),
-            lag_seconds: oldest.map_or(0.0, |time| crate::runtime::age::since(time).as_secs_f64()),
-            blocked_seconds,
-            unfinished: part.unfinished,
-            unfinished_bytes: 0,
-            paused: part.paused.map(|cause| word(cause).to_owned()),
-            head,
-        }
-    }
-
-    fn note_letter(&mut self, letter: &DeadLetter<RawRecord>) {
-        let noted = Letter {
-            partition: letter.partition.clone(),
-            reason: letter.reason,
-            attempts: letter.attempts,
-            failure: letter.failure.clone(),
         };
-        self.letters.insert(letter.ticket, noted);
+        self.metrics.publish(report);
     }
 
     fn released(
@@ -278,13 +230,14 @@ impl Observer {
         tracing::info!(group = self.metrics.group(), %partition, unfinished, "partition released");
         self.logs.forget(partition);
         self.asked.remove(&generation);
-        self.letters.retain(|ticket, _| ticket.generation != generation);
-        if let Some((since, going)) = &mut self.revoking {
-            going.remove(&generation);
-            if going.is_empty() {
-                self.metrics.rebalanced(RebalanceKind::Revoke, 1, now.since(*since));
-                self.revoking = None;
-            }
+        self.letters.released(generation);
+        self.given_back(partition, unfinished);
+        if let Some(Revoking { since, count, going }) = &mut self.revoking
+            && going.remove(&generation)
+            && going.is_empty()
+        {
+            self.metrics.rebalanced(RebalanceKind::Revoke, *count, now.since(*since));
+            self.revoking = None;
         }
     }
 
@@ -302,7 +255,11 @@ impl Observer {
     }
 }
 
-fn word(cause: PauseCause) -> &'static str {
+fn whole(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn word(cause: PauseCause) -> &'static str {
     match cause {
         PauseCause::Backpressure => "backpressure",
         PauseCause::Circuit => "circuit",

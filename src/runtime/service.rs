@@ -1,15 +1,13 @@
 //! A process: its store, its producer, its groups, from the configuration to the last released partition.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use postroom_core::Processor;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::adapters::registry;
 use crate::adapters::store::SqliteStore;
@@ -17,16 +15,15 @@ use crate::codec::Codec;
 use crate::config::{Config, StoreUrl};
 use crate::kafka::{ConsumerConfig, KafkaEdge, Producer};
 use crate::ports::{Edge, EdgeError, FanOut, Rest, Store, StoreError};
-use crate::runtime::claims::Claims;
 use crate::runtime::clock::Clock;
-use crate::runtime::driver::{Control, Driver, Ending, Inbox};
+use crate::runtime::driver::{Driver, Parts};
+use crate::runtime::ending::Ending;
 use crate::runtime::group::Group;
+use crate::runtime::inbox::Control;
 use crate::runtime::logs::Logs;
-use crate::runtime::observe::Observer;
 use crate::runtime::start::StartRules;
 use crate::runtime::wiring;
 use crate::runtime::worker::Desk;
-use crate::runtime::workers::Workers;
 use crate::telemetry::{GroupShape, Metrics, MetricsError, Status, TopicShape};
 
 /// How often the ends of logs are looked up, for lag.
@@ -35,7 +32,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(1);
 const EXPAND_INTERVAL: Duration = Duration::from_millis(200);
 const EXPAND_CHUNK: u32 = 1_000;
 
-/// Running groups with what they share.
+/// Running groups with what they share. Dropped before its groups have ended, it lets them leave at once.
 pub struct Service {
     running: FuturesUnordered<Running>,
     endings: Vec<(String, Ending)>,
@@ -44,7 +41,8 @@ pub struct Service {
     producer: Producer,
     codec: Codec,
     metrics: Metrics,
-    helpers: Vec<JoinHandle<()>>,
+    /// What runs beside the groups; ends with them.
+    helpers: JoinSet<()>,
 }
 
 /// Resolves to a group's name and how it ended.
@@ -100,12 +98,16 @@ impl Service {
             producer,
             codec,
             metrics,
-            helpers: Vec::new(),
+            helpers: JoinSet::new(),
         };
         let clock = Clock::start();
         let share = groups.len();
         for group in groups {
-            service.launch(config, group, clock, share, broker)?;
+            if let Err(error) = service.launch(config, group, clock, share, broker) {
+                service.drain(Duration::ZERO);
+                drop(service.ended(Duration::ZERO).await);
+                return Err(error);
+            }
         }
         service.keep_expanding();
         Ok(service)
@@ -149,9 +151,7 @@ impl Service {
             }
             self.endings.push(ended);
         }
-        for helper in self.helpers.drain(..) {
-            helper.abort();
-        }
+        self.helpers.shutdown().await;
         std::mem::take(&mut self.endings)
     }
 
@@ -167,40 +167,33 @@ impl Service {
         let consumer = wiring::consumer(config, &group, &effect, self.store.id(), share, broker);
         let metrics = Arc::new(self.metrics.group(&shape(&consumer, &group))?);
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
-        let desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), Arc::clone(&store));
+        let desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), store);
         let name = Arc::clone(&desk.group);
         let rules = StartRules::new(config, &group, &effect, &desk.retry_topic);
         let settings = wiring::settings(config, &group, &effect, share);
         let logs = Arc::new(Logs::default());
 
         let route = wiring::route(config, &consumer.group, &group.name);
-        let (edge, edge_events) = KafkaEdge::start(consumer, route, self.producer.clone(), clock.origin())?;
+        let (edge, events) = KafkaEdge::start(consumer, route, self.producer.clone(), clock.origin())?;
         let edge: Arc<dyn Edge> = Arc::new(edge);
-        let (reports, reported) = mpsc::unbounded_channel();
-        let (answers, answered) = mpsc::unbounded_channel();
-        let (control, controlled) = mpsc::unbounded_channel();
         let (done, ended) = oneshot::channel();
-        let driver = Driver {
-            processor: Processor::new(settings),
+        let (driver, control) = Driver::new(Parts {
+            group,
+            desk,
+            settings,
+            rules,
             edge: Arc::clone(&edge),
+            events,
+            metrics,
+            logs: Arc::clone(&logs),
             clock,
-            workers: Workers::new(Arc::clone(&group.worker), desk, group.placement, reports),
-            claims: Claims::new(Arc::clone(&name), rules, store, Arc::clone(&edge), answers),
-            observer: Observer::new(metrics, Arc::clone(&logs)),
             shutdown_deadline: config.shutdown.deadline,
-            inbox: Inbox { edge: edge_events, reports: reported, claims: answered, control: controlled },
-            held: HashMap::new(),
-            ending: None,
-            draining: false,
-            closing: false,
-            dispatched: Vec::new(),
-            untold: 0,
-        };
+        });
         tokio::spawn(async move {
             // The receiver is gone only when nobody waits for the end any more.
             drop(done.send(driver.run().await));
         });
-        self.helpers.push(tokio::spawn(logs.keep_fresh(edge, LOG_INTERVAL)));
+        self.helpers.spawn(logs.keep_fresh(edge, LOG_INTERVAL));
         self.controls.push(control);
         self.running.push(Box::pin(async move {
             let lost =
@@ -213,7 +206,7 @@ impl Service {
     /// Expands announcements to subscribers in chunks, beside the groups.
     fn keep_expanding(&mut self) {
         let store = self.store.clone();
-        self.helpers.push(tokio::spawn(async move {
+        self.helpers.spawn(async move {
             loop {
                 // What is left waits for the next turn, in this process or another.
                 let more =
@@ -222,7 +215,7 @@ impl Service {
                     tokio::time::sleep(EXPAND_INTERVAL).await;
                 }
             }
-        }));
+        });
     }
 }
 

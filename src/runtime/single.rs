@@ -40,11 +40,15 @@ impl<H: Handler> Worker for Single<H> {
                 deadline: desk.deadline,
                 changes: Vec::new(),
             };
-            if let Err(error) = handler.handle(&envelope, &mut context).await {
-                return match error.outcome() {
-                    Outcome::Failed(failure) => RunReport::failed(failure),
-                    finish => finished(envelope.event_type, finish),
-                };
+            match desk.in_time(handler.handle(&envelope, &mut context)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    return match error.outcome() {
+                        Outcome::Failed(failure) => RunReport::failed(failure),
+                        finish => finished(envelope.event_type, finish),
+                    };
+                }
+                Err(late) => return RunReport::failed(late),
             }
             if context.changes.is_empty() {
                 return finished(envelope.event_type, Outcome::Done);
@@ -56,7 +60,7 @@ impl<H: Handler> Worker for Single<H> {
 
 /// Makes a handler's statements durable, once per event.
 async fn keep<E>(desk: &Desk, claim: &SharedClaim, envelope: &Envelope<E>, context: Context) -> RunReport {
-    let unit = Unit { guard: Guard::Once { id: envelope.id.to_string() }, changes: context.changes };
+    let unit = Unit { guard: Guard::Once { id: once_id(desk, envelope) }, changes: context.changes };
     match desk.apply(claim, unit).await {
         Ok(Some(Outcome::Skipped)) => {
             ended(RunResult::Each(vec![Outcome::Skipped]), Tally::one(envelope.event_type, Finish::Duplicate))
@@ -64,6 +68,18 @@ async fn keep<E>(desk: &Desk, claim: &SharedClaim, envelope: &Envelope<E>, conte
         Ok(Some(outcome)) => finished(envelope.event_type, outcome),
         Ok(None) => RunReport { end: RunEnd::Fenced, tally: Tally::default() },
         Err(failure) => RunReport::failed(failure),
+    }
+}
+
+/// Returns the id by which an event is applied once. An event without an id of its own goes by its place; replayed,
+/// by the place where it stood first, which its dead letter's id names behind the group.
+fn once_id<E>(desk: &Desk, envelope: &Envelope<E>) -> String {
+    let id = envelope.id.as_str();
+    let first = || desk.letter_id(&envelope.record)?.strip_prefix(&*desk.group)?.strip_prefix('/');
+    let by_place = |record: &RawRecord| id == format!("{}/{}", record.partition(), record.offset());
+    match first() {
+        Some(first) if by_place(&envelope.record) => first.to_owned(),
+        _ => id.to_owned(),
     }
 }
 

@@ -31,6 +31,17 @@ impl StartRules {
         Self { position: group.position, retry_topic: retry_topic.to_owned(), policy }
     }
 
+    /// Says whether the store keeps positions for this group.
+    pub(crate) fn keep_positions(&self) -> bool {
+        self.position == Position::InStore
+    }
+
+    /// Says whether the store keeps the position of this partition. Records of a retry topic are applied once by
+    /// their letters' ids: no row counts them.
+    pub(crate) fn keeps_position(&self, partition: &TopicPartition) -> bool {
+        self.keep_positions() && partition.topic.as_str() != self.retry_topic
+    }
+
     /// Returns the next offset to read.
     ///
     /// # Errors
@@ -45,8 +56,7 @@ impl StartRules {
     ) -> Result<Offset, String> {
         let mut policy = self.policy;
         let commit = committed.map(|position| position.next);
-        let known = if self.position == Position::InKafka || partition.topic.as_str() == self.retry_topic {
-            // Records of a retry topic are applied once by their letters' ids: no row counts them.
+        let known = if !self.keeps_position(partition) {
             Known::Kafka { commit }
         } else {
             match committed.and_then(|position| position.store.as_ref()) {

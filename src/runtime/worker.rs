@@ -4,14 +4,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use postroom_core::{Class, Dependency, Failure, Outcome, Reason, Run, RunResult};
+use postroom_core::{Class, Dependency, Ended, Failure, Outcome, Reason, Run, RunResult};
 use tokio::sync::Mutex;
 
 use crate::codec::Codec;
 use crate::event::{EventType, RawRecord};
+use crate::kafka::REPLAY_OF;
 use crate::ports::{Applied, Claim, Store, StoreError, Unit};
 use crate::runtime::group::Group;
-use crate::runtime::tally::Tally;
+use crate::runtime::tally::{OTHER, Tally};
 
 /// The claim under which a generation's units are applied, shared by its runs.
 pub(crate) type SharedClaim = Arc<Mutex<Claim>>;
@@ -30,7 +31,7 @@ pub(crate) struct Desk {
 
 /// Runs the runs of one group.
 pub(crate) trait Worker: Send + Sync + 'static {
-    /// Runs one; dropped when it is abandoned or its deadline passes.
+    /// Runs one; dropped when it is abandoned.
     fn run(&self, desk: Arc<Desk>, run: Run<RawRecord>, claim: SharedClaim) -> RunFuture;
 }
 
@@ -73,6 +74,30 @@ impl Desk {
     /// Says whether a record was replayed from a dead letter.
     pub(crate) fn is_replay(&self, record: &RawRecord) -> bool {
         record.partition().topic.as_str() == &*self.retry_topic
+    }
+
+    /// Returns the id by which a replay is applied once: that of its dead letter, the same for every copy. `None` for
+    /// a record that is no replay.
+    pub(crate) fn letter_id<'r>(&self, record: &'r RawRecord) -> Option<&'r str> {
+        let id = self.is_replay(record).then(|| record.header(REPLAY_OF)).flatten()?;
+        std::str::from_utf8(id).ok()
+    }
+
+    /// Returns the name of a record's kind, for labels: `other` where it is none of the group's.
+    pub(crate) fn event_type(&self, record: &RawRecord) -> &'static str {
+        self.codec.kind_among(record, self.types).map_or(OTHER, |kind| kind.name)
+    }
+
+    /// Waits for a handler, until its deadline. The store's work afterwards is not held to it: a store that is away
+    /// is an outage, no handler that is too slow.
+    ///
+    /// # Errors
+    /// The deadline passed, and the handler was cancelled.
+    pub(crate) async fn in_time<V>(&self, handling: impl Future<Output = V>) -> Result<V, Failure> {
+        tokio::time::timeout(self.deadline, handling).await.map_err(|_elapsed| {
+            let class = Class::Transient { retry_after: None, ended: Ended::ByDeadline };
+            Failure::new(class, "deadline", format!("the handler did not end within {:?}", self.deadline))
+        })
     }
 
     /// Applies a unit; `Ok(None)` means fenced.

@@ -1,18 +1,18 @@
-//! Bounded concurrency, deadlines and panic capture around the workers.
+//! Tasks, cancelling and panic capture around the workers.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use postroom_core::{Class, Ended, Failure, Generation, Run, RunId, TopicPartition};
+use postroom_core::{Generation, Run, RunId, TopicPartition};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use crate::event::RawRecord;
-use crate::runtime::age;
+use crate::runtime::age::WallClock;
 use crate::runtime::worker::{Desk, RunFuture, RunReport, SharedClaim, Worker, panic_failure};
 
 /// A run that ended.
@@ -23,14 +23,15 @@ pub(crate) struct Completion {
     pub(crate) partition: TopicPartition,
     pub(crate) report: RunReport,
     pub(crate) took: Duration,
+    pub(crate) records: usize,
     /// The timestamp of its first record.
     timestamp: Option<i64>,
 }
 
 impl Completion {
     /// How old its first record is now.
-    pub(crate) fn age(&self) -> Option<Duration> {
-        self.timestamp.map(age::since)
+    pub(crate) fn age(&self, clock: WallClock) -> Option<Duration> {
+        self.timestamp.map(|timestamp| clock.since(timestamp))
     }
 }
 
@@ -52,20 +53,30 @@ pub(crate) struct Workers {
     running: Arc<Running>,
 }
 
-/// Handles of the runs that did not end at their first poll, to cancel them by.
+/// The runs that can be cancelled.
 #[derive(Default)]
 struct Running {
-    handles: Mutex<HashMap<RunId, AbortHandle>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Handles of the runs that did not end at their first poll.
+    handles: HashMap<RunId, AbortHandle>,
+    /// Runs that were abandoned, until they notice or their completions are dropped.
+    abandoned: HashSet<RunId>,
+    /// Nobody takes completions any more.
+    closed: bool,
 }
 
 impl Workers {
     pub(crate) fn new(
         worker: Arc<dyn Worker>,
-        desk: Desk,
+        desk: Arc<Desk>,
         placement: Placement,
         reports: UnboundedSender<Vec<Completion>>,
     ) -> Self {
-        Self { worker, desk: Arc::new(desk), placement, reports, running: Arc::default() }
+        Self { worker, desk, placement, reports, running: Arc::default() }
     }
 
     /// Starts runs that were dispatched together.
@@ -80,11 +91,29 @@ impl Workers {
         }
     }
 
-    /// Cancels a run at its next await point. Its completion, if any, is ignored by the core.
+    /// Cancels a run at its next await point, or before it begins.
     pub(crate) fn abandon(&self, run: RunId) {
-        if let Some(handle) = self.running.take(run) {
+        let mut known = self.running.lock();
+        known.abandoned.insert(run);
+        if let Some(handle) = known.handles.remove(&run) {
             handle.abort();
         }
+    }
+
+    /// Drops the completions of runs that were abandoned meanwhile: they count for nothing.
+    pub(crate) fn standing(&self, mut completions: Vec<Completion>) -> Vec<Completion> {
+        let mut known = self.running.lock();
+        if !known.abandoned.is_empty() {
+            completions.retain(|completion| !known.abandoned.remove(&completion.run));
+        }
+        completions
+    }
+
+    /// Returns how many runs are remembered to be cancelled, and how many as abandoned.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> (usize, usize) {
+        let known = self.running.lock();
+        (known.handles.len(), known.abandoned.len())
     }
 
     fn spawn(&self, runs: Vec<(Run<RawRecord>, SharedClaim)>) {
@@ -95,12 +124,16 @@ impl Workers {
         tokio::spawn(async move {
             let mut ended = Vec::with_capacity(runs.len());
             let pending = FuturesUnordered::new();
+            // The end of one run is the beginning of the next: one look at the clock serves both.
+            let mut now = Instant::now();
             for (run, claim) in runs {
-                let begun = Begun::now(&run);
+                let begun = Begun::at(now, &run);
                 let mut future = worker.run(Arc::clone(&desk), run, claim);
-                match poll_once(&mut future) {
-                    Some(report) => ended.push(begun.completion(report)),
-                    None => pending.push(wait(begun, future, desk.deadline, Arc::clone(&running))),
+                let report = poll_once(&mut future);
+                now = Instant::now();
+                match report {
+                    Some(report) => ended.push(begun.completion(now, report)),
+                    None => pending.push(wait(begun, future, Arc::clone(&running))),
                 }
             }
             if !ended.is_empty() && reports.send(ended).is_err() {
@@ -117,13 +150,37 @@ impl Workers {
     }
 }
 
+impl Drop for Workers {
+    /// Cancels what still runs: whoever drives next repeats it.
+    fn drop(&mut self) {
+        let mut known = self.running.lock();
+        known.closed = true;
+        known.handles.drain().for_each(|(_, handle)| handle.abort());
+    }
+}
+
 impl Running {
-    fn insert(&self, run: RunId, handle: AbortHandle) {
-        self.handles.lock().unwrap_or_else(PoisonError::into_inner).insert(run, handle);
+    /// Remembers a run by its handle; one that was abandoned before is cancelled at once.
+    fn began(&self, run: RunId, handle: AbortHandle) {
+        let mut known = self.lock();
+        if known.closed || known.abandoned.contains(&run) {
+            handle.abort();
+        } else {
+            known.handles.insert(run, handle);
+        }
     }
 
-    fn take(&self, run: RunId) -> Option<AbortHandle> {
-        self.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&run)
+    /// Forgets a run; the completion of one that was not cancelled is still to come.
+    fn ended(&self, run: RunId, cancelled: bool) {
+        let mut known = self.lock();
+        known.handles.remove(&run);
+        if cancelled {
+            known.abandoned.remove(&run);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -132,27 +189,30 @@ struct Begun {
     generation: Generation,
     partition: TopicPartition,
     timestamp: Option<i64>,
+    records: usize,
     at: Instant,
 }
 
 impl Begun {
-    fn now(run: &Run<RawRecord>) -> Self {
+    fn at(now: Instant, run: &Run<RawRecord>) -> Self {
         Self {
             run: run.id,
             generation: run.generation,
             partition: run.partition.clone(),
             timestamp: run.records.first().and_then(|(_, record)| record.timestamp()),
-            at: Instant::now(),
+            records: run.records.len(),
+            at: now,
         }
     }
 
-    fn completion(self, report: RunReport) -> Completion {
+    fn completion(self, now: Instant, report: RunReport) -> Completion {
         Completion {
             run: self.run,
             generation: self.generation,
             partition: self.partition,
             report,
-            took: self.at.elapsed(),
+            took: now.saturating_duration_since(self.at),
+            records: self.records,
             timestamp: self.timestamp,
         }
     }
@@ -167,40 +227,26 @@ fn poll_once(future: &mut RunFuture) -> Option<RunReport> {
     }
 }
 
-/// Runs one run to its end, with its deadline and its panics caught.
+/// Runs one run to its end, with its panics caught.
 pub(crate) async fn run_to_end(
     worker: &dyn Worker,
     desk: Arc<Desk>,
     run: Run<RawRecord>,
     claim: SharedClaim,
 ) -> RunReport {
-    let deadline = desk.deadline;
-    bounded(deadline, worker.run(desk, run, claim)).await
+    caught(worker.run(desk, run, claim)).await
 }
 
-/// Waits for a run until its deadline; `None` when it was abandoned.
-async fn wait(
-    begun: Begun,
-    future: RunFuture,
-    deadline: Duration,
-    running: Arc<Running>,
-) -> Option<Completion> {
+/// Waits for a run; `None` when it was abandoned.
+async fn wait(begun: Begun, future: RunFuture, running: Arc<Running>) -> Option<Completion> {
     let (handle, registration) = AbortHandle::new_pair();
-    running.insert(begun.run, handle);
-    let ended = Abortable::new(bounded(deadline, future), registration).await;
-    let _ = running.take(begun.run);
-    ended.ok().map(|report| begun.completion(report))
+    running.began(begun.run, handle);
+    let ended = Abortable::new(caught(future), registration).await;
+    running.ended(begun.run, ended.is_err());
+    ended.ok().map(|report| begun.completion(Instant::now(), report))
 }
 
-async fn bounded(deadline: Duration, future: RunFuture) -> RunReport {
-    let guarded = std::panic::AssertUnwindSafe(future).catch_unwind();
-    match tokio::time::timeout(deadline, guarded).await {
-        Ok(Ok(report)) => report,
-        Ok(Err(panic)) => RunReport::failed(panic_failure(&*panic)),
-        Err(_elapsed) => RunReport::failed(Failure::new(
-            Class::Transient { retry_after: None, ended: Ended::ByDeadline },
-            "deadline",
-            format!("the handler did not end within {deadline:?}"),
-        )),
-    }
+async fn caught(future: RunFuture) -> RunReport {
+    let caught = std::panic::AssertUnwindSafe(future).catch_unwind().await;
+    caught.unwrap_or_else(|panic| RunReport::failed(panic_failure(&*panic)))
 }

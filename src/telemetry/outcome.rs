@@ -31,6 +31,8 @@ label! {
         Deferred = "deferred",
         /// Its effects were there already.
         Duplicate = "duplicate",
+        /// It was given back unfinished: the next owner takes it.
+        GivenBack = "given_back",
         /// Its effects are done.
         Ok = "ok",
         /// A rule passed over it.

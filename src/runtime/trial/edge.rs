@@ -1,0 +1,144 @@
+//! An edge in memory: what is asked of it is written down and, where nothing else is wished, answered at once.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use postroom_core::{
+    DeadLetter, Failure, FetchEpoch, Generation, Input, Moment, Offset, OffsetRange, Reason, TopicPartition,
+};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+
+use super::{PATIENCE, range};
+use crate::event::RawRecord;
+use crate::ports::{Edge, EdgeError, EdgeEvent, EdgeFuture, LogRange};
+use crate::runtime::clock::Clock;
+
+/// What was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Commit(TopicPartition, Offset),
+    Pause,
+    Resume,
+    Seek(Offset),
+    Verify,
+    Released(Generation),
+    Letter { reason: Reason, offset: Offset, attempts: u32, failure: Failure },
+    Close,
+}
+
+pub(super) struct FakeEdge {
+    /// Taken away where the edge dies.
+    events: Mutex<Option<UnboundedSender<EdgeEvent>>>,
+    asked: watch::Sender<Vec<Asked>>,
+    pub(super) clock: Clock,
+    /// Dead letters that are refused before one is acknowledged.
+    pub(super) refusals: AtomicUsize,
+    /// Keeps dead letters without an answer.
+    pub(super) silent: AtomicBool,
+    /// Records that the driver took.
+    pub(super) taken: AtomicUsize,
+    log: Mutex<OffsetRange>,
+}
+
+impl FakeEdge {
+    pub(super) fn new(clock: Clock) -> (Arc<Self>, UnboundedReceiver<EdgeEvent>) {
+        let (events, received) = unbounded_channel();
+        let edge = Self {
+            events: Mutex::new(Some(events)),
+            asked: watch::Sender::new(Vec::new()),
+            clock,
+            refusals: AtomicUsize::new(0),
+            silent: AtomicBool::new(false),
+            taken: AtomicUsize::new(0),
+            log: Mutex::new(range(0, 1_000)),
+        };
+        (Arc::new(edge), received)
+    }
+
+    pub(super) fn tell(&self, event: EdgeEvent) {
+        if let Some(events) = &*self.events.lock().unwrap() {
+            // A driver that has ended hears nothing.
+            drop(events.send(event));
+        }
+    }
+
+    /// Dies without a word.
+    pub(super) fn vanish(&self) {
+        self.events.lock().unwrap().take();
+    }
+
+    /// Waits until what was asked is enough, and returns it.
+    pub(super) async fn until(&self, enough: impl FnMut(&Vec<Asked>) -> bool) -> Vec<Asked> {
+        let mut asked = self.asked.subscribe();
+        let waited = tokio::time::timeout(PATIENCE, asked.wait_for(enough)).await;
+        let seen = waited.map(|seen| seen.unwrap().clone());
+        seen.unwrap_or_else(|_| panic!("waited in vain; asked was {:?}", self.asked()))
+    }
+
+    pub(super) fn asked(&self) -> Vec<Asked> {
+        self.asked.borrow().clone()
+    }
+
+    fn note(&self, asked: Asked) {
+        self.asked.send_modify(|all| all.push(asked));
+    }
+
+    fn input(&self, input: Input<RawRecord>) {
+        self.tell(EdgeEvent::Input(input));
+    }
+}
+
+impl Edge for FakeEdge {
+    fn commit(&self, at: &TopicPartition, generation: Generation, next: Offset, _: &[OffsetRange]) {
+        self.note(Asked::Commit(at.clone(), next));
+        self.input(Input::Committed { generation, next });
+    }
+
+    fn pause(&self, _: Generation) {
+        self.note(Asked::Pause);
+    }
+
+    fn resume(&self, _: Generation) {
+        self.note(Asked::Resume);
+    }
+
+    fn seek(&self, _: &TopicPartition, _: Generation, offset: Offset, _: FetchEpoch) {
+        self.note(Asked::Seek(offset));
+    }
+
+    fn verify(&self, generation: Generation) {
+        self.note(Asked::Verify);
+        self.input(Input::Verified { generation });
+    }
+
+    fn released(&self, generation: Generation) {
+        self.note(Asked::Released(generation));
+    }
+
+    fn dead_letter(&self, letter: DeadLetter<RawRecord>) {
+        let DeadLetter { ticket, reason, attempts, failure, .. } = letter;
+        self.note(Asked::Letter { reason, offset: ticket.offset, attempts, failure });
+        let one_less = |left: usize| left.checked_sub(1);
+        if self.silent.load(Ordering::SeqCst) {
+        } else if self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
+            self.input(Input::DeadLetterFailed { ticket });
+        } else {
+            self.input(Input::DeadLettered { ticket });
+        }
+    }
+
+    fn log_range(&self, _: &TopicPartition) -> EdgeFuture<'_, LogRange> {
+        let OffsetRange { from, to } = *self.log.lock().unwrap();
+        Box::pin(async move { Ok::<_, EdgeError>(LogRange { start: from, end: to }) })
+    }
+
+    fn close(&self, _: Moment) {
+        self.note(Asked::Close);
+        self.tell(EdgeEvent::Stopped(Ok(())));
+    }
+
+    fn taken(&self, records: usize) {
+        self.taken.fetch_add(records, Ordering::SeqCst);
+    }
+}

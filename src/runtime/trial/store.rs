@@ -1,0 +1,78 @@
+//! A store that goes away when it is told to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use postroom_core::{Attempt, Offset, TopicPartition};
+
+use crate::adapters::store::SqliteStore;
+use crate::ports::{Applied, Change, Claim, Guard, Store, StoreError, StoreFuture, StoreId, Unit};
+
+#[derive(Clone)]
+pub(super) struct Flaky {
+    pub(super) inner: SqliteStore,
+    away: Arc<AtomicBool>,
+    /// How often it was asked while it was away.
+    pub(super) refused: Arc<AtomicUsize>,
+}
+
+impl Flaky {
+    pub(super) fn new(inner: SqliteStore) -> Self {
+        Self { inner, away: Arc::default(), refused: Arc::default() }
+    }
+
+    /// The table is made under a claim of its own.
+    pub(super) async fn with_table(inner: SqliteStore) -> Self {
+        let table = "CREATE TABLE written (word TEXT NOT NULL CHECK (word <> 'unwritable'), id TEXT)";
+        let mut claim = inner.claim("set-up", &super::likes()).await.unwrap();
+        let changes = vec![Change::Statement { sql: table.to_owned(), params: Vec::new() }];
+        let unit = Unit { guard: Guard::Once { id: "table".to_owned() }, changes };
+        assert_eq!(inner.apply(&mut claim, unit).await, Ok(Applied::Committed));
+        Self::new(inner)
+    }
+
+    pub(super) fn away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+    }
+
+    fn there(&self) -> Result<(), StoreError> {
+        if self.away.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(StoreError::Away("it was told to".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl Store for Flaky {
+    fn id(&self) -> &StoreId {
+        self.inner.id()
+    }
+
+    fn claim<'a>(&'a self, group: &'a str, partition: &'a TopicPartition) -> StoreFuture<'a, Claim> {
+        Box::pin(async move {
+            self.there()?;
+            self.inner.claim(group, partition).await
+        })
+    }
+
+    fn apply<'a>(&'a self, claim: &'a mut Claim, unit: Unit) -> StoreFuture<'a, Applied> {
+        Box::pin(async move {
+            self.there()?;
+            self.inner.apply(claim, unit).await
+        })
+    }
+
+    fn count_attempt<'a>(
+        &'a self,
+        group: &'a str,
+        partition: &'a TopicPartition,
+        offset: Offset,
+        attempt: Attempt,
+    ) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            self.there()?;
+            self.inner.count_attempt(group, partition, offset, attempt).await
+        })
+    }
+}
