@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use postroom_core::{Class, Dependency, Ended, Failure, Outcome, Reason};
+use postroom_core::{Class, Dependency, Ended, Failure, Reason};
 
 /// What a handler answers instead of `Ok`. Any other error turns into [`Error::retry`] by `?`.
 #[derive(Clone, Debug)]
@@ -55,14 +55,6 @@ impl Error {
     /// The process cannot go on: the event stays where it is, the group drains and stops.
     pub fn fatal(message: impl Into<String>) -> Self {
         Self { policy: Policy::Fatal, message: message.into() }
-    }
-
-    /// Returns what this error means for a single record.
-    pub(crate) fn outcome(self) -> Outcome {
-        match self.failure() {
-            Some(failure) => Outcome::Failed(failure),
-            None => Outcome::Skipped,
-        }
     }
 
     /// Returns the failure, or `None` for a skip.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroom_core::{FetchEpoch, Generation, Input, Moment, Output, Processor, Record, Run, Settings};
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
@@ -39,13 +40,15 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<GroupMetrics>,
     pub(crate) logs: Arc<Logs>,
     pub(crate) clock: Clock,
+    /// Where handlers run.
+    pub(crate) threads: Handle,
     /// How long a group that ends by itself may drain.
     pub(crate) shutdown_deadline: Duration,
 }
 
 /// One group's loop.
 pub(crate) struct Driver {
-    pub(crate) workers: Workers,
+    workers: Workers,
     processor: Processor<RawRecord>,
     edge: Arc<dyn Edge>,
     clock: Clock,
@@ -66,15 +69,26 @@ pub(crate) struct Driver {
 impl Driver {
     /// Puts a driver together; what comes with it tells it to drain, and so does dropping that.
     pub(crate) fn new(parts: Parts) -> (Self, UnboundedSender<Control>) {
-        let Parts { group, desk, settings, rules, edge, events, metrics, logs, clock, shutdown_deadline } =
-            parts;
+        let Parts {
+            group,
+            desk,
+            settings,
+            rules,
+            edge,
+            events,
+            metrics,
+            logs,
+            clock,
+            threads,
+            shutdown_deadline,
+        } = parts;
         let (inbox, Ways { reports, answers, control }) = Inbox::new(events);
         let desk = Arc::new(desk);
         let (name, store) = (Arc::clone(&desk.group), Arc::clone(&desk.store));
         let driver = Self {
             processor: Processor::new(settings),
             clock,
-            workers: Workers::new(group.worker, Arc::clone(&desk), group.placement, reports),
+            workers: Workers::new(group.worker, Arc::clone(&desk), group.placement, threads, reports),
             claims: Claims::new(name, rules, store, Arc::clone(&edge), answers),
             observer: Observer::new(metrics, logs, desk),
             edge,
@@ -159,22 +173,24 @@ impl Driver {
             }
             EdgeEvent::Input(input) => {
                 self.observer.told(self.now, &input);
-                match input {
-                    Input::Records { generation, epoch, records } => {
-                        self.untold += records.len();
-                        self.take_records(generation, epoch, records);
-                    }
-                    Input::DeadLettered { ticket } => {
-                        let claim = self.held.get(&ticket.generation);
-                        if !claim.is_some_and(|claim| self.claims.pass(ticket, claim)) {
-                            self.tell(Input::DeadLettered { ticket });
-                        }
-                    }
-                    other => self.tell(other),
-                }
+                self.take_input(input);
             }
             // Ends the loop before it comes here.
             EdgeEvent::Stopped(_) => {}
+        }
+    }
+
+    fn take_input(&mut self, input: Input<RawRecord>) {
+        if let Input::Records { generation, epoch, records } = input {
+            self.untold += records.len();
+            self.take_records(generation, epoch, records);
+        } else if let Input::DeadLettered { ticket } = input
+            && let Some(claim) = self.held.get(&ticket.generation)
+            && self.claims.pass(ticket, claim)
+        {
+            // Told when the store's position is past it.
+        } else {
+            self.tell(input);
         }
     }
 
@@ -196,12 +212,17 @@ impl Driver {
             RunEnd::Ended(result) => self.tell(Input::Completed { run: completion.run, result }),
             RunEnd::Fenced => {
                 let generation = completion.generation;
-                let held = self.processor.unfinished(generation);
-                self.tell(Input::Fenced { generation });
-                let dropped = held.saturating_sub(self.processor.unfinished(generation));
+                let dropped = self.tell_of(generation, Input::Fenced { generation });
                 self.observer.given_back(&completion.partition, dropped);
             }
         }
+    }
+
+    /// Tells something of an assignment, and returns how many unfinished records of it were dropped for that.
+    fn tell_of(&mut self, generation: Generation, input: Input<RawRecord>) -> usize {
+        let held = self.processor.unfinished(generation);
+        self.tell(input);
+        held.saturating_sub(self.processor.unfinished(generation))
     }
 
     fn take_claim(&mut self, answer: ClaimAnswer) {
@@ -212,8 +233,10 @@ impl Driver {
             ClaimAnswer::Claimed { claim, generation, next } => {
                 self.observer.store_answers(true);
                 let attempts = claim.attempts.clone();
+                let topic = claim.partition.topic.clone();
                 self.held.insert(generation, Arc::new(Mutex::new(claim)));
-                self.tell(Input::Claimed { generation, next, attempts });
+                let below = self.tell_of(generation, Input::Claimed { generation, next, attempts });
+                self.observer.passed_over(topic.as_str(), below);
             }
             ClaimAnswer::Away { generation } => {
                 self.observer.store_answers(false);

@@ -19,6 +19,7 @@ pub mod shutdown;
 mod single;
 mod start;
 mod tally;
+mod threads;
 #[cfg(test)]
 mod trial;
 mod wiring;

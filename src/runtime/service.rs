@@ -22,6 +22,7 @@ use crate::runtime::group::Group;
 use crate::runtime::inbox::Control;
 use crate::runtime::logs::Logs;
 use crate::runtime::start::StartRules;
+use crate::runtime::threads::HandlerThreads;
 use crate::runtime::wiring;
 use crate::runtime::worker::Desk;
 use crate::telemetry::{GroupShape, Metrics, MetricsError, Status, TopicShape};
@@ -41,6 +42,7 @@ pub struct Service {
     producer: Producer,
     codec: Codec,
     metrics: Metrics,
+    threads: HandlerThreads,
     /// What runs beside the groups; ends with them.
     helpers: JoinSet<()>,
 }
@@ -67,7 +69,7 @@ pub enum StartError {
     #[error(transparent)]
     Metrics(#[from] MetricsError),
     /// A thread could not be started.
-    #[error("no thread for the store: {0}")]
+    #[error("no thread could be started: {0}")]
     Thread(String),
 }
 
@@ -98,6 +100,7 @@ impl Service {
             producer,
             codec,
             metrics,
+            threads: HandlerThreads::start().map_err(|error| StartError::Thread(error.to_string()))?,
             helpers: JoinSet::new(),
         };
         let clock = Clock::start();
@@ -187,6 +190,7 @@ impl Service {
             metrics,
             logs: Arc::clone(&logs),
             clock,
+            threads: self.threads.handle(),
             shutdown_deadline: config.shutdown.deadline,
         });
         tokio::spawn(async move {

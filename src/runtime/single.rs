@@ -31,7 +31,7 @@ impl<H: Handler> Worker for Single<H> {
             };
             let envelope = match desk.codec.envelope_of::<H::Event>(&record, desk.types) {
                 Ok(Some(envelope)) => envelope,
-                Ok(None) => return finished(OTHER, Outcome::Skipped),
+                Ok(None) => return passed_over(OTHER, Finish::Skipped),
                 Err(error) => return RunReport::failed(Failure::from(error)),
             };
             let mut context = Context {
@@ -43,15 +43,13 @@ impl<H: Handler> Worker for Single<H> {
             match desk.in_time(handler.handle(&envelope, &mut context)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    return match error.outcome() {
-                        Outcome::Failed(failure) => RunReport::failed(failure),
-                        finish => finished(envelope.event_type, finish),
-                    };
+                    let skipped = || passed_over(envelope.event_type, Finish::Skipped);
+                    return error.failure().map_or_else(skipped, RunReport::failed);
                 }
                 Err(late) => return RunReport::failed(late),
             }
             if context.changes.is_empty() {
-                return finished(envelope.event_type, Outcome::Done);
+                return done(envelope.event_type);
             }
             keep(&desk, &claim, &envelope, context).await
         })
@@ -62,10 +60,8 @@ impl<H: Handler> Worker for Single<H> {
 async fn keep<E>(desk: &Desk, claim: &SharedClaim, envelope: &Envelope<E>, context: Context) -> RunReport {
     let unit = Unit { guard: Guard::Once { id: once_id(desk, envelope) }, changes: context.changes };
     match desk.apply(claim, unit).await {
-        Ok(Some(Outcome::Skipped)) => {
-            ended(RunResult::Each(vec![Outcome::Skipped]), Tally::one(envelope.event_type, Finish::Duplicate))
-        }
-        Ok(Some(outcome)) => finished(envelope.event_type, outcome),
+        Ok(Some(Outcome::Skipped)) => passed_over(envelope.event_type, Finish::Duplicate),
+        Ok(Some(_)) => done(envelope.event_type),
         Ok(None) => RunReport { end: RunEnd::Fenced, tally: Tally::default() },
         Err(failure) => RunReport::failed(failure),
     }
@@ -83,11 +79,12 @@ fn once_id<E>(desk: &Desk, envelope: &Envelope<E>) -> String {
     }
 }
 
-fn finished(event_type: &'static str, outcome: Outcome) -> RunReport {
-    match outcome {
-        Outcome::Done => ended(RunResult::Done, Tally::one(event_type, Finish::Ok)),
-        other => ended(RunResult::Each(vec![other]), Tally::one(event_type, Finish::Skipped)),
-    }
+fn done(event_type: &'static str) -> RunReport {
+    ended(RunResult::Done, Tally::one(event_type, Finish::Ok))
+}
+
+fn passed_over(event_type: &'static str, finish: Finish) -> RunReport {
+    ended(RunResult::Each(vec![Outcome::Skipped]), Tally::one(event_type, finish))
 }
 
 fn ended(result: RunResult, tally: Tally) -> RunReport {

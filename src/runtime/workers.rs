@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use postroom_core::{Generation, Run, RunId, TopicPartition};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
@@ -38,9 +39,9 @@ impl Completion {
 /// How a group's runs share the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Placement {
-    /// Each run is a task of its own: its handler may compute for a while.
+    /// Each run is a task of its own on the handlers' threads: it may compute for a while.
     Task,
-    /// Runs that are dispatched together share a task: their handlers never block it.
+    /// Runs that are dispatched together share a task beside the driver: their handlers never block it.
     Inline,
 }
 
@@ -49,6 +50,7 @@ pub(crate) struct Workers {
     worker: Arc<dyn Worker>,
     desk: Arc<Desk>,
     placement: Placement,
+    threads: Handle,
     reports: UnboundedSender<Vec<Completion>>,
     running: Arc<Running>,
 }
@@ -74,9 +76,10 @@ impl Workers {
         worker: Arc<dyn Worker>,
         desk: Arc<Desk>,
         placement: Placement,
+        threads: Handle,
         reports: UnboundedSender<Vec<Completion>>,
     ) -> Self {
-        Self { worker, desk, placement, reports, running: Arc::default() }
+        Self { worker, desk, placement, threads, reports, running: Arc::default() }
     }
 
     /// Starts runs that were dispatched together.
@@ -84,10 +87,10 @@ impl Workers {
         match self.placement {
             Placement::Task => {
                 for run in runs {
-                    self.spawn(vec![run]);
+                    drop(self.threads.spawn(self.together(vec![run])));
                 }
             }
-            Placement::Inline => self.spawn(runs),
+            Placement::Inline => drop(tokio::spawn(self.together(runs))),
         }
     }
 
@@ -116,12 +119,16 @@ impl Workers {
         (known.handles.len(), known.abandoned.len())
     }
 
-    fn spawn(&self, runs: Vec<(Run<RawRecord>, SharedClaim)>) {
+    /// Runs some in one task.
+    fn together(
+        &self,
+        runs: Vec<(Run<RawRecord>, SharedClaim)>,
+    ) -> impl Future<Output = ()> + Send + 'static + use<> {
         let worker = Arc::clone(&self.worker);
         let desk = Arc::clone(&self.desk);
         let reports = self.reports.clone();
         let running = Arc::clone(&self.running);
-        tokio::spawn(async move {
+        async move {
             let mut ended = Vec::with_capacity(runs.len());
             let pending = FuturesUnordered::new();
             // The end of one run is the beginning of the next: one look at the clock serves both.
@@ -146,7 +153,7 @@ impl Workers {
                     return;
                 }
             }
-        });
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! What tests of one's own handlers and stores are made of.
 
+mod play;
+mod report;
 pub mod store_contract;
 mod test_bench;
 
-pub use test_bench::{Report, TestBench};
+pub use report::Report;
+pub use test_bench::TestBench;

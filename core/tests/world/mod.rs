@@ -97,7 +97,7 @@ pub(crate) fn settings(ordering: Ordering, claims: Claims, batch: usize, seed: u
             cap: Duration::from_secs(2),
             side_queue: 6,
         },
-        pressure: Pressure { partition_records: MARK, total_bytes: 100 * 25 },
+        pressure: Pressure { ahead: MARK, partition_records: MARK, total_bytes: 100 * 25 },
         seed,
         ..Settings::default()
     }

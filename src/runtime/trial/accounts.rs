@@ -59,6 +59,29 @@ async fn what_a_fence_drops_is_counted_as_given_back() {
 }
 
 #[tokio::test]
+async fn what_the_claim_passes_over_is_counted_as_skipped() {
+    let trial = Trial::start_on(store_with_table().await, |log| Group::batches("likes", Batches(log)));
+    trial.assign(1, None);
+    trial.poll(1, 0, &["a", "b"]);
+    trial.committed(2).await;
+    trial.revoke(1, PATIENCE);
+    trial.edge.until(|asked| asked.contains(&Asked::Released(Generation(1)))).await;
+
+    // Its answer comes after the records.
+    trial.store.away(true);
+    trial.assign(2, Some(0));
+    trial.poll(2, 0, &["a", "b", "c"]);
+    until("the records are taken", || trial.edge.taken.load(std::sync::atomic::Ordering::SeqCst) >= 5).await;
+    trial.store.away(false);
+    trial.committed(3).await;
+
+    let totals = trial.metrics.totals();
+    assert_eq!((totals.received, totals.by_outcome.values().sum()), (5, 5_u64), "{totals:?}");
+    assert_eq!(totals.by_outcome.get("skipped"), Some(&2), "{totals:?}");
+    assert_eq!(trial.end().await, Ending::Drained);
+}
+
+#[tokio::test]
 async fn a_run_that_is_abandoned_before_it_began_is_cancelled_and_forgotten() {
     let log = Log::default();
     let group = Group::each("likes", Each(log.clone())).deadline(PATIENCE);
@@ -68,7 +91,7 @@ async fn a_run_that_is_abandoned_before_it_began_is_cancelled_and_forgotten() {
     codec.add_schema(Some(SCHEMA), None, Like::TYPE.schema).unwrap();
     let desk = Arc::new(Desk::new(&group, "test.", codec.clone(), Arc::new(store)));
     let (reports, mut reported) = unbounded_channel();
-    let workers = Workers::new(Arc::clone(&group.worker), desk, group.placement, reports);
+    let workers = Workers::new(Arc::clone(&group.worker), desk, group.placement, Handle::current(), reports);
     let claim = Arc::new(tokio::sync::Mutex::new(claim));
     let run = |id: u64, word: &str| {
         let event = Like { word: word.to_owned(), id: String::new() };

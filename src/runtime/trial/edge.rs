@@ -1,6 +1,6 @@
 //! An edge in memory: what is asked of it is written down and, where nothing else is wished, answered at once.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use postroom_core::{
@@ -9,10 +9,9 @@ use postroom_core::{
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
-use super::{PATIENCE, range};
+use super::PATIENCE;
 use crate::event::RawRecord;
-use crate::ports::{Edge, EdgeError, EdgeEvent, EdgeFuture, LogRange};
-use crate::runtime::clock::Clock;
+use crate::ports::{Edge, EdgeEvent, EdgeFuture, LogRange};
 
 /// What was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,27 +30,20 @@ pub(super) struct FakeEdge {
     /// Taken away where the edge dies.
     events: Mutex<Option<UnboundedSender<EdgeEvent>>>,
     asked: watch::Sender<Vec<Asked>>,
-    pub(super) clock: Clock,
     /// Dead letters that are refused before one is acknowledged.
     pub(super) refusals: AtomicUsize,
-    /// Keeps dead letters without an answer.
-    pub(super) silent: AtomicBool,
     /// Records that the driver took.
     pub(super) taken: AtomicUsize,
-    log: Mutex<OffsetRange>,
 }
 
 impl FakeEdge {
-    pub(super) fn new(clock: Clock) -> (Arc<Self>, UnboundedReceiver<EdgeEvent>) {
+    pub(super) fn new() -> (Arc<Self>, UnboundedReceiver<EdgeEvent>) {
         let (events, received) = unbounded_channel();
         let edge = Self {
             events: Mutex::new(Some(events)),
             asked: watch::Sender::new(Vec::new()),
-            clock,
             refusals: AtomicUsize::new(0),
-            silent: AtomicBool::new(false),
             taken: AtomicUsize::new(0),
-            log: Mutex::new(range(0, 1_000)),
         };
         (Arc::new(edge), received)
     }
@@ -120,8 +112,7 @@ impl Edge for FakeEdge {
         let DeadLetter { ticket, reason, attempts, failure, .. } = letter;
         self.note(Asked::Letter { reason, offset: ticket.offset, attempts, failure });
         let one_less = |left: usize| left.checked_sub(1);
-        if self.silent.load(Ordering::SeqCst) {
-        } else if self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
+        if self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
             self.input(Input::DeadLetterFailed { ticket });
         } else {
             self.input(Input::DeadLettered { ticket });
@@ -129,8 +120,7 @@ impl Edge for FakeEdge {
     }
 
     fn log_range(&self, _: &TopicPartition) -> EdgeFuture<'_, LogRange> {
-        let OffsetRange { from, to } = *self.log.lock().unwrap();
-        Box::pin(async move { Ok::<_, EdgeError>(LogRange { start: from, end: to }) })
+        Box::pin(async { Ok(LogRange { start: Offset(0), end: Offset(1_000) }) })
     }
 
     fn close(&self, _: Moment) {

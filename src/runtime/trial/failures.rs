@@ -1,5 +1,6 @@
 //! What becomes of records that fail.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -7,11 +8,11 @@ use super::handlers::{Batches, Each};
 use super::*;
 
 fn each(log: Log) -> Group {
-    Group::each("likes", Each(log)).max_attempts(std::num::NonZeroU32::new(3).unwrap())
+    Group::each("likes", Each(log)).max_attempts(NonZeroU32::new(3).unwrap()).deadline(DEADLINE)
 }
 
 fn batches(log: Log) -> Group {
-    Group::batches("likes", Batches(log)).max_attempts(std::num::NonZeroU32::new(3).unwrap())
+    Group::batches("likes", Batches(log)).max_attempts(NonZeroU32::new(3).unwrap()).deadline(DEADLINE)
 }
 
 /// Plays one word and a good one behind it, and returns what was asked until both are committed.
@@ -96,9 +97,7 @@ async fn a_store_that_is_away_is_an_outage_and_no_letter_is_written() {
     trial.store.away(true);
     trial.poll(1, 1, &["b"]);
     // More often than a record has attempts.
-    while trial.store.refused.load(Ordering::SeqCst) < 6 {
-        tokio::task::yield_now().await;
-    }
+    until("the store is asked", || trial.store.refused.load(Ordering::SeqCst) >= 6).await;
     trial.store.away(false);
 
     let asked = trial.committed(2).await;
@@ -163,4 +162,20 @@ async fn handlers_that_share_a_task_fail_alone() {
     letters.sort_unstable();
     assert_eq!(letters, [("panicked", 0, 1), ("timed_out", 1, 3)]);
     assert_eq!(trial.end().await, Ending::Drained);
+}
+
+#[tokio::test]
+async fn a_store_that_takes_its_time_is_no_handler_that_is_too_slow() {
+    for group in [each, batches] {
+        let trial = Trial::start_on(store_with_table().await, group);
+        trial.store.slow.store(true, Ordering::SeqCst);
+        trial.assign(1, None);
+        trial.poll(1, 0, &["write=e1"]);
+
+        trial.committed(1).await;
+
+        let totals = trial.metrics.totals();
+        assert_eq!((totals.retries, totals.by_outcome.get("ok")), (0, Some(&1)), "{totals:?}");
+        assert_eq!(trial.end().await, Ending::Drained);
+    }
 }

@@ -48,9 +48,7 @@ async fn nothing_is_dispatched_before_the_store_answers_and_it_is_asked_again() 
     trial.store.away(true);
     trial.assign(1, None);
     trial.poll(1, 0, &["a"]);
-    while trial.store.refused.load(Ordering::SeqCst) < 3 {
-        tokio::task::yield_now().await;
-    }
+    until("the store is asked", || trial.store.refused.load(Ordering::SeqCst) >= 3).await;
     assert!(trial.log.calls().is_empty());
 
     trial.store.away(false);
@@ -76,7 +74,7 @@ async fn a_revocation_waits_for_what_is_in_flight_and_starts_nothing() {
 
 #[tokio::test]
 async fn a_revocation_that_takes_too_long_cancels() {
-    let trial = Trial::start(|log| each(log).deadline(PATIENCE));
+    let trial = Trial::start(each);
     trial.assign(1, None);
     trial.poll(1, 0, &["a", "hang"]);
     trial.log.until(|calls| calls.len() == 2).await;
@@ -86,9 +84,7 @@ async fn a_revocation_that_takes_too_long_cancels() {
     let asked = trial.edge.until(|asked| asked.contains(&Asked::Released(Generation(1)))).await;
 
     assert_eq!(commits(&asked), [1]);
-    while trial.log.cancelled() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until("the cancelling", || trial.log.cancelled() > 0).await;
     assert_eq!(trial.end().await, Ending::Drained);
 }
 
@@ -103,10 +99,8 @@ async fn what_is_lost_is_abandoned_and_not_committed() {
     trial.log.gate.add_permits(1);
     let asked = trial.edge.until(|asked| asked.contains(&Asked::Released(Generation(1)))).await;
 
-    assert_eq!(commits(&asked), [] as [i64; 0]);
-    while trial.log.cancelled() == 0 {
-        tokio::task::yield_now().await;
-    }
+    assert_eq!(commits(&asked), Vec::<i64>::new());
+    until("the cancelling", || trial.log.cancelled() > 0).await;
     let totals = trial.metrics.totals();
     assert_eq!(totals.by_outcome.get("ok"), None, "{totals:?}");
     assert_eq!(trial.end().await, Ending::Drained);
@@ -129,7 +123,7 @@ async fn whoever_is_fenced_asks_whether_the_partition_is_its_own_and_claims_agai
 
 #[tokio::test]
 async fn a_hung_handler_does_not_hold_up_the_end_beyond_the_deadline() {
-    let trial = Trial::start(|log| each(log).deadline(PATIENCE));
+    let trial = Trial::start(each);
     trial.assign(1, None);
     trial.poll(1, 0, &["hang", "a"]);
     trial.log.until(|calls| calls.len() == 2).await;
@@ -138,14 +132,12 @@ async fn a_hung_handler_does_not_hold_up_the_end_beyond_the_deadline() {
     trial.drain(Duration::from_millis(30));
 
     assert_eq!(trial.ended().await, Ending::DeadlinePassed { abandoned: 1 });
-    while log.cancelled() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until("the cancelling", || log.cancelled() > 0).await;
 }
 
 #[tokio::test]
 async fn drained_twice_the_earlier_deadline_counts() {
-    let trial = Trial::start(|log| each(log).deadline(PATIENCE));
+    let trial = Trial::start(each);
     trial.assign(1, None);
     trial.poll(1, 0, &["hang"]);
     trial.log.until(|calls| calls.len() == 1).await;
@@ -182,7 +174,7 @@ async fn a_fatal_failure_leaves_the_record_and_drains() {
 
 #[tokio::test]
 async fn an_edge_that_dies_ends_the_group_and_cancels_what_runs() {
-    let trial = Trial::start(|log| each(log).deadline(PATIENCE));
+    let trial = Trial::start(each);
     trial.assign(1, None);
     trial.poll(1, 0, &["hang"]);
     trial.log.until(|calls| calls.len() == 1).await;
@@ -192,9 +184,7 @@ async fn an_edge_that_dies_ends_the_group_and_cancels_what_runs() {
 
     let ending = trial.ended().await;
     assert!(matches!(ending, Ending::Edge(EdgeError::Client(_))), "{ending:?}");
-    while log.cancelled() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until("the cancelling", || log.cancelled() > 0).await;
 }
 
 #[tokio::test]
@@ -223,4 +213,20 @@ async fn a_commit_of_another_store_stops_the_group_before_anything_is_done() {
 
     assert!(matches!(ending, Ending::Refused(_)), "{ending:?}");
     assert!(log.calls().is_empty());
+}
+
+#[tokio::test]
+async fn the_answer_to_a_claim_of_what_was_lost_meanwhile_has_no_effect() {
+    let trial = Trial::start_on(store_with_table().await, batches);
+    trial.store.slow.store(true, Ordering::SeqCst);
+    let store = Some(crate::ports::StoreId("theirs".to_owned()));
+    let committed = Some(CommittedPosition { next: Offset(3), finished: Vec::new(), store });
+    trial.edge.tell(EdgeEvent::Assigned { partition: likes(), generation: Generation(1), committed });
+    trial.edge.tell(EdgeEvent::Input(Input::Lost { generations: vec![Generation(1)] }));
+
+    trial.assign(2, None);
+    trial.poll(2, 0, &["a"]);
+    trial.committed(1).await;
+
+    assert_eq!(trial.end().await, Ending::Drained);
 }

@@ -1,6 +1,12 @@
 //! The real driver, core, workers and store on an edge in memory.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests"
+)]
 
 mod accounts;
 mod edge;
@@ -14,9 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postroom_core::{
-    Failure, FetchEpoch, Generation, Input, KeyHash, Offset, OffsetRange, Partition, Record, Topic,
-    TopicPartition,
+    Failure, FetchEpoch, Generation, Input, KeyHash, Offset, Partition, Record, Topic, TopicPartition,
 };
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
@@ -40,6 +46,8 @@ use crate::telemetry::{Board, BuildInfo, GroupMetrics, GroupShape, Metrics, Topi
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a handler may take, where that is short.
+const DEADLINE: Duration = Duration::from_millis(100);
 
 /// One running group.
 struct Trial {
@@ -54,16 +62,14 @@ struct Trial {
 }
 
 impl Trial {
-    /// Starts a group with short waits: back-off up to 5 ms, deadline 100 ms, a commit each 5 ms.
+    /// Starts a group with short waits: back-off up to 5 ms, a commit each 5 ms.
     fn start(group: impl FnOnce(Log) -> Group) -> Self {
         Self::start_on(Flaky::new(SqliteStore::in_memory().unwrap()), group)
     }
 
     fn start_on(store: Flaky, group: impl FnOnce(Log) -> Group) -> Self {
         let log = Log::default();
-        let group = group(log.clone())
-            .backoff(Duration::from_millis(1), Duration::from_millis(5))
-            .deadline(Duration::from_millis(100));
+        let group = group(log.clone()).backoff(Duration::from_millis(1), Duration::from_millis(5));
         let codec = Codec::new(Limits::default());
         codec.add_schema(Some(SCHEMA), None, Like::TYPE.schema).unwrap();
         let config = load(&Sources::default()).unwrap().config;
@@ -72,18 +78,19 @@ impl Trial {
         let mut settings = group.settings(1);
         settings.commit_interval = Duration::from_millis(5);
         let clock = Clock::start();
-        let (edge, events) = FakeEdge::new(clock);
+        let (edge, events) = FakeEdge::new();
         let metrics = metrics();
         let (driver, control) = Driver::new(Parts {
             group,
             desk,
             settings,
             rules,
-            edge: Arc::clone(&edge) as Arc<_>,
+            edge: edge.clone(),
             events,
             metrics: Arc::clone(&metrics),
             logs: Arc::new(Logs::default()),
             clock,
+            threads: Handle::current(),
             shutdown_deadline: Duration::from_secs(5),
         });
         let driver = tokio::spawn(driver.run());
@@ -183,7 +190,7 @@ impl Trial {
     /// The store's position of `likes/0`.
     async fn position(&self) -> Option<Offset> {
         let rows = self.store.inner.positions().await.unwrap();
-        rows.into_iter().find(|row| row.partition == likes())?.next
+        rows.into_iter().find(|row| row.group == "test.likes" && row.partition == likes())?.next
     }
 }
 
@@ -201,6 +208,16 @@ fn retry() -> TopicPartition {
 async fn store_with_table() -> Flaky {
     let store = SqliteStore::in_memory().unwrap();
     Flaky::with_table(store).await
+}
+
+/// Waits until something holds that nobody tells of.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let waited = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waited).await.is_ok(), "waited in vain: {what}");
 }
 
 fn polled(record: RawRecord) -> Record<RawRecord> {
@@ -225,10 +242,6 @@ fn metrics() -> Arc<GroupMetrics> {
         poll_interval_limit: Duration::from_secs(300),
     };
     Arc::new(metrics.group(&shape).unwrap())
-}
-
-fn range(from: i64, to: i64) -> OffsetRange {
-    OffsetRange { from: Offset(from), to: Offset(to) }
 }
 
 fn letter(asked: &[Asked]) -> Vec<(&'static str, i64, u32)> {

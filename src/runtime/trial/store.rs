@@ -12,13 +12,15 @@ use crate::ports::{Applied, Change, Claim, Guard, Store, StoreError, StoreFuture
 pub(super) struct Flaky {
     pub(super) inner: SqliteStore,
     away: Arc<AtomicBool>,
+    /// Lets every claim and unit take longer than a handler may.
+    pub(super) slow: Arc<AtomicBool>,
     /// How often it was asked while it was away.
     pub(super) refused: Arc<AtomicUsize>,
 }
 
 impl Flaky {
     pub(super) fn new(inner: SqliteStore) -> Self {
-        Self { inner, away: Arc::default(), refused: Arc::default() }
+        Self { inner, away: Arc::default(), slow: Arc::default(), refused: Arc::default() }
     }
 
     /// The table is made under a claim of its own.
@@ -52,6 +54,9 @@ impl Store for Flaky {
     fn claim<'a>(&'a self, group: &'a str, partition: &'a TopicPartition) -> StoreFuture<'a, Claim> {
         Box::pin(async move {
             self.there()?;
+            if self.slow.load(Ordering::SeqCst) {
+                tokio::time::sleep(2 * super::DEADLINE).await;
+            }
             self.inner.claim(group, partition).await
         })
     }
@@ -59,6 +64,9 @@ impl Store for Flaky {
     fn apply<'a>(&'a self, claim: &'a mut Claim, unit: Unit) -> StoreFuture<'a, Applied> {
         Box::pin(async move {
             self.there()?;
+            if self.slow.load(Ordering::SeqCst) {
+                tokio::time::sleep(2 * super::DEADLINE).await;
+            }
             self.inner.apply(claim, unit).await
         })
     }
