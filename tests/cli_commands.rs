@@ -1,5 +1,5 @@
 //! The commands as a user types them: output, messages, exit codes.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods, reason = "tests")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

@@ -1,5 +1,5 @@
 //! Metrics, health and status as Prometheus, Kubernetes and people meet them.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

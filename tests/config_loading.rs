@@ -249,17 +249,16 @@ fn other_properties_pass_through_from_file_and_environment() {
 fn settings_that_contradict_each_other_are_refused_with_both_values() {
     let said = refusal(
         "[kafka]\nsession_timeout = \"20s\"\nmax_poll_interval = \"50s\"\n\n[effects.notify]\ndeadline = \"1m\"\n\
-         backoff = { base = \"1m\", cap = \"1s\" }\n\n[topics]\nretry = \"dlq.{group}.{topic}\"\ndead_letter_retention = \"1d\"\n\n\
+         backoff = { base = \"1m\", cap = \"1s\" }\n\n[topics]\ndead_letter_retention = \"1d\"\n\n\
          [memory]\nbudget = \"1MiB\"\n",
     );
 
     assert_eq!(
         said,
-        "the configuration cannot be used: 6 problems
+        "the configuration cannot be used: 5 problems
   shutdown.deadline: a drain of 25s is not shorter than kafka.session_timeout = 20s: the partitions would go to others in mid-work; shorten the one or lengthen the other
-  postroom.toml:10: topics.retry: \"dlq.{group}.{topic}\" is also topics.dead_letter: replays would run in a circle; use \"retry.{group}\"
-  postroom.toml:11: topics.dead_letter_retention: 1d is shorter than topics.retention = 7d; keep dead letters at least as long as their source
-  postroom.toml:14: memory.budget: 1MiB is less than 4MiB: 2 groups that each hold one record of topics.max_record_bytes = 1MiB and fetch the next; use 4MiB or more
+  postroom.toml:10: topics.dead_letter_retention: 1d is shorter than topics.retention = 7d; keep dead letters at least as long as their source
+  postroom.toml:13: memory.budget: 1MiB is less than 4MiB: 2 groups that each hold one record of topics.max_record_bytes = 1MiB and fetch the next; use 4MiB or more
   postroom.toml:6: effects.notify.deadline: 1m is not shorter than kafka.max_poll_interval = 50s: the member would be put out in mid-work; shorten the one or lengthen the other
   postroom.toml:7: effects.notify.backoff.base: 1m is longer than effects.notify.backoff.cap = 1s; shorten the one or lengthen the other"
     );

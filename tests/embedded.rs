@@ -1,5 +1,12 @@
 //! The whole path on the embedded broker: events in, tables and dead letters out.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test stops where it is wrong, and waits for a real broker"
+)]
+
 use std::time::{Duration, Instant};
 
 use postroom::Group;

@@ -216,15 +216,16 @@ async fn a_paused_partition_is_silent_and_goes_on_without_gap_or_repeat() {
     let posts = partition("posts", 0);
     let mut member = world.member("posts");
     member.until("the assignment", |member| member.owned.len() == 2).await;
-    member.edge.pause(&posts);
     let generation = member.owned[&posts];
+    member.edge.pause(Generation(0));
+    member.edge.pause(generation);
     member.edge.commit(&posts, generation, Offset(0), &[]);
     member.until("the pause", |member| member.told(&Told::Committed(generation, Offset(0)))).await;
     fill(&world.producer, "posts", 2, 1_000).await;
 
     member.until("the other partition", |member| member.offsets(&partition("posts", 1)).len() == 500).await;
     assert!(member.offsets(&posts).is_empty());
-    member.edge.resume(&posts);
+    member.edge.resume(generation);
     member.until("the paused partition", |member| member.offsets(&posts).len() == 500).await;
 
     assert_eq!(member.offsets(&posts), ascending(500));
@@ -361,6 +362,7 @@ async fn the_missing_admin_api_is_named() {
     let world = World::new("posts", 1);
     let admin = Admin::connect(&Connection::to(world.embedded.address())).unwrap();
     let desired = desired_topics(
+        &[],
         &[(DeadLetterRoute::new("g", "h"), vec!["posts".to_owned()])],
         &TopicDefaults::default(),
     );

@@ -12,8 +12,8 @@ use std::time::Duration;
 use kafka_driver::{Member, OnRevoke, Told, fill, partition};
 use postroom::dead_letters::{Replay, Selection, collect, discard, read, render, replay};
 use postroom::kafka::{
-    Admin, Connection, ConsumerConfig, DeadLetterRoute, Producer, ProducerConfig, Protocol, Publication,
-    Step, TopicDefaults, desired_topics, scan,
+    Admin, Connection, ConsumerConfig, DeadLetterRoute, Plan, Producer, ProducerConfig, Protocol,
+    Publication, Start, Step, TopicDefaults, desired_topics, scan,
 };
 use postroom::ports::{Edge, EdgeError, StoreId};
 use postroom_core::{
@@ -39,7 +39,7 @@ impl World {
         let producer = Producer::start(&ProducerConfig::new(Connection::to(&address))).unwrap();
         let admin = Admin::connect(&Connection::to(&address)).unwrap();
         let world = Self { address, name, producer, admin };
-        let desired = desired_topics(&world.groups(), &defaults(partitions));
+        let desired = desired_topics(&[], &world.groups(), &defaults(partitions));
         let plan = world.admin.plan(&desired).await.unwrap();
         world.admin.apply(&plan).await.unwrap();
         Some(world)
@@ -183,10 +183,10 @@ async fn the_fullest_metadata_is_taken_by_the_broker_and_read_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_are_created_widened_and_changed_and_keep_their_other_settings() {
     let Some(world) = World::new(2).await else { return };
-    let desired = desired_topics(&world.groups(), &defaults(2));
+    let desired = desired_topics(&[], &world.groups(), &defaults(2));
     assert!(world.admin.plan(&desired).await.unwrap().is_empty());
 
-    let mut wider = desired_topics(&world.groups(), &defaults(3));
+    let mut wider = desired_topics(&[], &world.groups(), &defaults(3));
     for topic in &mut wider {
         topic.settings.insert("retention.ms".to_owned(), "9999999999".to_owned());
     }
@@ -212,7 +212,7 @@ async fn a_dead_letter_topic_that_is_too_small_is_named_at_start() {
     assert_eq!(world.admin.check_dead_letters(&route, &sources).await, Ok(()));
 
     let larger = TopicDefaults { max_record_bytes: 4_000_000, ..defaults(1) };
-    let mut desired = desired_topics(&world.groups(), &larger);
+    let mut desired = desired_topics(&[], &world.groups(), &larger);
     desired.retain(|topic| topic.name == world.posts());
     let plan = world.admin.plan(&desired).await.unwrap();
     world.admin.apply(&plan).await.unwrap();
@@ -453,7 +453,8 @@ async fn nothing_is_lost_or_out_of_order_while_members_come_and_go() {
             if members.len() == 3 {
                 let mut leaver = members.remove(round % 3);
                 leaver.commit_all();
-                leaver.edge.close(leaver.moment(Duration::from_secs(10)));
+                // A commit can be held up behind a rebalance, for as long as a session at worst.
+                leaver.edge.close(leaver.moment(Duration::from_secs(25)));
                 while leaver.stopped.is_none() {
                     leaver.serve(Duration::from_millis(5)).await;
                     for member in &mut members {
@@ -489,4 +490,31 @@ async fn nothing_is_lost_or_out_of_order_while_members_come_and_go() {
             assert_eq!(next, 4_000, "{protocol:?} {at}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_starts_with_the_latest_reads_an_added_partition_from_its_beginning() {
+    let Some(world) = World::new(1).await else { return };
+    fill(&world.producer, &world.posts(), 1, 10).await;
+    let mut config = world.config(Protocol::Cooperative);
+    config.start = Start::Latest;
+    let mut member = Member::start(config.clone(), &world.producer);
+    member.until("the assignment", |member| !member.owned.is_empty()).await;
+    // The end is looked up after the assignment: what is written meanwhile may be read or not.
+    while member.records.is_empty() {
+        fill(&world.producer, &world.posts(), 1, 1).await;
+        member.serve(Duration::from_millis(50)).await;
+    }
+    assert!(member.offsets(&partition(&world.posts(), 0))[0] >= 10, "it starts with the latest");
+    assert_eq!(member.close(Duration::from_secs(10)).await, Ok(()));
+
+    let steps = vec![Step::AddPartitions { topic: world.posts(), from: 1, to: 2 }];
+    world.admin.apply(&Plan { steps, ..Plan::default() }).await.unwrap();
+    let producer = Producer::start(&ProducerConfig::new(Connection::to(&world.address))).unwrap();
+    fill(&producer, &world.posts(), 2, 10).await;
+    let mut member = Member::start(config, &world.producer);
+    let added = partition(&world.posts(), 1);
+    member.until("the added partition", |member| member.offsets(&added).len() == 5).await;
+
+    assert_eq!(member.offsets(&added), [0, 1, 2, 3, 4]);
 }

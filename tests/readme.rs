@@ -110,7 +110,7 @@ fn links_of_the_documents_lead_somewhere() -> Checked {
     for document in
         documents.iter().filter(|path| path.extension().is_some_and(|extension| extension == "md"))
     {
-        let folder = document.parent().unwrap_or(root());
+        let folder = document.parent().ok_or("a document lies in a folder")?;
         for link in links(&fs::read_to_string(document)?) {
             let file = link.split('#').next().unwrap_or_default();
             if !link.contains("://") && !file.is_empty() && !folder.join(file).exists() {

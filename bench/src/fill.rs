@@ -69,10 +69,8 @@ fn send(
 }
 
 fn still_busy(error: KafkaError) -> Result<(), Failure> {
-    match error {
-        KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut) => Ok(()),
-        error => Err(error.into()),
-    }
+    let busy = error == KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
+    if busy { Ok(()) } else { Err(error.into()) }
 }
 
 fn create(kafka: &str) -> Result<(), Failure> {

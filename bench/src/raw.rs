@@ -47,8 +47,6 @@ pub(crate) fn run(work: &Work) -> Result<Measured, Failure> {
 }
 
 fn nothing_yet(error: KafkaError) -> Result<(), Failure> {
-    match error {
-        KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset) => Ok(()),
-        error => Err(error.into()),
-    }
+    let nothing = error == KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset);
+    if nothing { Ok(()) } else { Err(error.into()) }
 }

@@ -75,7 +75,6 @@ impl<T: Clone> Partition<T> {
                 if let Some(from) = from {
                     self.offsets.restart(from);
                 }
-                self.commits.forget();
                 self.phase = Phase::Fenced { from };
                 shared.emit(Output::Verify { generation: self.generation });
             }

@@ -1,5 +1,7 @@
 //! When fetching stops: past a high mark; it goes on at half of it, because a pause throws the prefetch away.
 
+use std::time::Duration;
+
 use crate::output::PauseCause;
 use crate::settings::Settings;
 
@@ -47,6 +49,9 @@ pub(crate) fn pressed(bytes: usize, settings: &Settings, before: bool) -> bool {
     let mark = settings.pressure.total_bytes;
     if before { bytes > mark / 2 } else { bytes >= mark.max(1) }
 }
+
+/// How long nothing may end before further records are welcome whatever is held.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {

@@ -57,7 +57,7 @@ impl<T: Clone> Processor<T> {
     pub fn handle(&mut self, now: Moment, input: Input<T>) {
         self.shared.now = self.shared.now.max(now);
         // What is over by this input must not act once more: no commit after a loss.
-        if !matches!(input, Input::Lost { .. } | Input::Fenced { .. }) {
+        if !matches!(input, Input::Assigned { .. } | Input::Lost { .. } | Input::Fenced { .. }) {
             self.fire_timers();
         }
         self.route(input);
@@ -77,6 +77,18 @@ impl<T: Clone> Processor<T> {
     /// unneeded; that changes nothing.
     pub fn next_deadline(&self) -> Option<Moment> {
         self.shared.timers.next()
+    }
+
+    /// Says whether further records are welcome. Whoever fetches should hold them back while not, but go on serving
+    /// the group: that is cheaper than a pause, which throws the prefetch away.
+    ///
+    /// They are welcome while fetched partitions hold little, and when nothing has ended for a moment, so that
+    /// partitions which wait do not keep others hungry: those are paused at their own mark.
+    pub fn wants_more(&self) -> bool {
+        let fetched = self.partitions.values().filter(|partition| partition.paused.is_none());
+        let held: usize = fetched.map(|partition| partition.records.len()).sum();
+        held < self.shared.settings.pressure.ahead
+            || self.shared.now.since(self.shared.ended_at) >= pressure::PATIENCE
     }
 
     /// Returns how many records of an assignment were received and are unfinished; 0 where it is over.
@@ -152,6 +164,7 @@ impl<T: Clone> Processor<T> {
             self.completed_ghost(run);
             return;
         };
+        self.shared.ended_at = self.shared.now;
         let generation = flight.generation;
         self.with(generation, |partition, shared| partition.completed(run, flight, result, shared));
         self.release_if_idle(generation);

@@ -121,6 +121,26 @@ fn a_bad_record_in_a_batch_is_isolated_and_no_other_is_given_up() {
 }
 
 #[test]
+fn failures_that_are_shared_spend_at_most_half_of_a_records_attempts() {
+    let retry = Retry { max_attempts: NonZeroU32::new(4).unwrap(), ..Retry::default() };
+    let batch = NonZeroUsize::new(256).unwrap();
+    let mut group =
+        Group::new(Settings { retry, batch, ordering: Ordering::Partition, ..Settings::default() });
+    group.assign(Some(0));
+    group.records(0, 1);
+    let first = group.runs().remove(0);
+    group.records(1, 256);
+    group.complete(&first, RunResult::Done);
+
+    for (attempt, len) in [(1, 256), (2, 128), (3, 1)] {
+        let run = group.runs().remove(0);
+        assert_eq!((run.attempt, run.records.len()), (Attempt(attempt), len));
+        group.complete(&run, RunResult::Failed(transient()));
+        group.until_due();
+    }
+}
+
+#[test]
 fn a_retry_waits_at_least_as_long_as_the_other_side_asked() {
     let mut group = Group::new(Settings::default());
     group.assign(Some(0));

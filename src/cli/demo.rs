@@ -19,6 +19,7 @@ use crate::cli::terminal::{Style, Terminal};
 use crate::config::{Config, Flag, Loaded};
 use crate::event::BlogEvent;
 use crate::kafka::Embedded;
+use crate::kafka::retry_topic;
 use crate::runtime::shutdown::Signals;
 use crate::runtime::{Broker, Group, Service};
 use crate::telemetry::{GroupState, Status};
@@ -225,7 +226,7 @@ fn create_topics(embedded: &Embedded, config: &Config, groups: &[Group]) -> Resu
     for group in groups {
         let name = format!("{}{}", config.kafka.group_prefix, group.name());
         topics.extend(group.topics().iter().map(|topic| config.topics.dead_letter.fill(&name, topic)));
-        topics.push(config.topics.retry.fill(&name, ""));
+        topics.push(retry_topic(&name));
     }
     topics.sort();
     topics.dedup();

@@ -25,7 +25,7 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts the log and the pages.
     pub(crate) fn start(loaded: &Loaded, terminal: &Terminal) -> Result<Self, Failure> {
-        let build = BuildInfo::current();
+        let build = BuildInfo::current(crate::kafka::client_version());
         let metrics = Metrics::new(&build, Arc::new(Board::new(&build.version)))?;
         let log = start_log(loaded, Some(&metrics), terminal)?;
         let config = &loaded.config;

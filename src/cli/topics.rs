@@ -8,6 +8,7 @@ use crate::cli::serving::runtime;
 use crate::cli::settings::{loaded_for_cluster, start_log};
 use crate::cli::terminal::Terminal;
 use crate::config::Config;
+use crate::event::BlogEvent;
 use crate::kafka::{Admin, DeadLetterRoute, DesiredTopic, Plan, TopicDefaults, desired_topics};
 use crate::runtime::{Group, connection};
 
@@ -60,6 +61,7 @@ fn desired(config: &Config, groups: &[Group]) -> Vec<DesiredTopic> {
         partitions: whole(topics.partitions),
         replication: topics.replication.map(whole),
         retention: topics.retention,
+        dead_letter_retention: topics.dead_letter_retention,
         max_record_bytes: topics.max_record_bytes.0,
     };
     let routes: Vec<_> = groups
@@ -71,5 +73,7 @@ fn desired(config: &Config, groups: &[Group]) -> Vec<DesiredTopic> {
             (route, group.topics().into_iter().map(str::to_owned).collect())
         })
         .collect();
-    desired_topics(&routes, &defaults)
+    // Whoever publishes needs all of them, whether an effect reads them here or not.
+    let events: Vec<_> = BlogEvent::TYPES.iter().map(|event| event.topic).collect();
+    desired_topics(&events, &routes, &defaults)
 }

@@ -9,7 +9,7 @@ use crate::cli::terminal::Terminal;
 use crate::telemetry::BuildInfo;
 
 pub(crate) fn run(arguments: &VersionArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
-    let build = BuildInfo::current();
+    let build = BuildInfo::current(crate::kafka::client_version());
     match arguments.output {
         Output::Json => terminal.json(&json!({
             "version": build.version, "revision": build.revision, "rustc": build.rustc, "librdkafka": build.librdkafka,

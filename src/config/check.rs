@@ -147,20 +147,6 @@ fn topics(config: &Config, reader: &mut Reader<'_>) {
             reader.refuse("topics.dead_letter", why, "use \"dlq.{group}.{topic}\"");
         }
     }
-    if !topics.retry.names("{group}") {
-        let why = format!(
-            "{:?} lacks {{group}}: replays would reach groups that did not fail",
-            topics.retry.to_string()
-        );
-        reader.refuse("topics.retry", why, "use \"retry.{group}\"");
-    }
-    if topics.dead_letter.to_string() == topics.retry.to_string() {
-        let why = format!(
-            "{:?} is also topics.dead_letter: replays would run in a circle",
-            topics.retry.to_string()
-        );
-        reader.refuse("topics.retry", why, "use \"retry.{group}\"");
-    }
     if topics.dead_letter_retention < topics.retention {
         let why = format!(
             "{} is shorter than topics.retention = {}",

@@ -201,8 +201,6 @@ section! {
         dead_letter: Template = Template::new("dlq.{group}.{topic}"),
         /// How long dead letters are kept; never shorter than `topics.retention`.
         dead_letter_retention: Duration = Duration::from_secs(30 * 86_400),
-        /// The topic through which one group alone is told again what it failed on.
-        retry: Template = Template::new("retry.{group}"),
         /// The largest record of an event topic (`max.message.bytes`). Dead-letter topics take a little more, for headers.
         max_record_bytes: ByteSize = ByteSize::mib(1),
     }

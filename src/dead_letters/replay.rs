@@ -11,7 +11,7 @@ use crate::dead_letters::collection::{Collection, Selection};
 use crate::dead_letters::entry::{DISCARDED, Entry, Place, REPLAYED, State};
 use crate::event::RawRecord;
 use crate::kafka::{
-    Connection, DeadLetterRoute, PREFIX, Producer, Publication, PublishError, REPLAY_OF, REPLAY_PREFIX, scan,
+    Connection, PREFIX, Producer, Publication, PublishError, REPLAY_OF, REPLAY_PREFIX, retry_topic, scan,
 };
 use crate::ports::EdgeError;
 
@@ -169,7 +169,7 @@ async fn send_chunk(
     let mut sent = Vec::new();
     for record in chunk {
         let Some(entry) = chosen.get(&place_of(record)) else { continue };
-        let topic = DeadLetterRoute::new(entry.group.clone(), "").retry_topic();
+        let topic = retry_topic(&entry.group);
         let count = producer.partitions(&topic).await?;
         let Some(partition) = entry.origin.partition.checked_rem(count) else {
             return Err(missing(&topic));

@@ -16,9 +16,9 @@ pub(crate) enum Command {
     /// Commit, with encoded metadata.
     Commit { partition: TopicPartition, generation: Generation, next: Offset, metadata: String },
     /// Stop fetching.
-    Pause(TopicPartition),
+    Pause(Generation),
     /// Fetch again.
-    Resume(TopicPartition),
+    Resume(Generation),
     /// Move the fetch position.
     Seek { generation: Generation, offset: Offset, epoch: FetchEpoch },
     /// Say whether the assignment still holds.
@@ -51,8 +51,8 @@ impl EdgeContext {
                         gathered.push(commit);
                     }
                 }
-                Command::Pause(partition) => self.pause(consumer, &partition),
-                Command::Resume(partition) => self.resume(consumer, &partition),
+                Command::Pause(generation) => self.pause(consumer, generation),
+                Command::Resume(generation) => self.resume(consumer, generation),
                 Command::Seek { generation, offset, epoch } => self.seek(generation, offset, epoch),
                 Command::Verify(generation) => {
                     let at = Instant::now() + self.config.heartbeat() + Duration::from_millis(500);
@@ -105,31 +105,29 @@ impl EdgeContext {
         }
     }
 
-    fn pause(&self, consumer: &BaseConsumer<Self>, partition: &TopicPartition) {
-        if self.set_paused(partition, true)
-            && let Err(error) = consumer.pause(&only(partition))
+    fn pause(&self, consumer: &BaseConsumer<Self>, generation: Generation) {
+        if let Some(partition) = self.set_paused(generation, true)
+            && let Err(error) = consumer.pause(&only(&partition))
         {
             tracing::warn!(%partition, %error, "pausing failed");
         }
     }
 
-    fn resume(&self, consumer: &BaseConsumer<Self>, partition: &TopicPartition) {
-        if self.set_paused(partition, false)
-            && let Err(error) = consumer.resume(&only(partition))
+    fn resume(&self, consumer: &BaseConsumer<Self>, generation: Generation) {
+        if let Some(partition) = self.set_paused(generation, false)
+            && let Err(error) = consumer.resume(&only(&partition))
         {
             tracing::warn!(%partition, %error, "resuming failed");
         }
     }
 
-    fn set_paused(&self, partition: &TopicPartition, paused: bool) -> bool {
+    /// Notes it, and returns the partition where that changes anything. A late request must not meet the partition's
+    /// next assignment: it would be paused for ever.
+    fn set_paused(&self, generation: Generation, paused: bool) -> Option<TopicPartition> {
         let mut state = self.state();
-        match state.assignment.of_partition(partition.topic.as_str(), partition.partition.0) {
-            Some(owned) if owned.paused != paused => {
-                owned.paused = paused;
-                true
-            }
-            _ => false,
-        }
+        let owned = state.assignment.of_generation(generation).filter(|owned| owned.paused != paused)?;
+        owned.paused = paused;
+        Some(owned.partition.clone())
     }
 
     fn seek(&self, generation: Generation, offset: Offset, epoch: FetchEpoch) {

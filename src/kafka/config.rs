@@ -38,7 +38,9 @@ impl Connection {
     pub(crate) fn base(&self, role: Role) -> Result<ClientConfig, EdgeError> {
         properties::check(&self.properties)?;
         let mut config = ClientConfig::new();
-        config.set_log_level(RDKafkaLogLevel::Info);
+        // With the client's property `debug` its lines are many: they are made only where they are wanted.
+        let wanted = tracing::enabled!(tracing::Level::DEBUG);
+        config.set_log_level(if wanted { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
         config.set("bootstrap.servers", &self.brokers);
         config.set("client.id", &self.client_id);
         config.set("topic.metadata.refresh.interval.ms", "60000");

@@ -203,16 +203,7 @@ fn close(
         }
         of_closer.committer.end();
         of_closer.state().closed = true;
-        // A commit that hangs holds the client: then nobody can close it. Without a broker there is nobody to
-        // take leave of.
-        let result = match Arc::into_inner(consumer) {
-            Some(consumer) => {
-                drop(consumer);
-                Ok(())
-            }
-            None if of_closer.log.is_away() => Ok(()),
-            None => Err(EdgeError::CloseTimedOut),
-        };
+        let result = leave(consumer, &of_closer);
         if done.send(result).is_err() {
             tracing::debug!("the client closed after its deadline");
         }
@@ -222,6 +213,25 @@ fn close(
     }
     let patience = deadline.saturating_duration_since(Instant::now());
     closed.recv_timeout(patience).unwrap_or(Err(EdgeError::CloseTimedOut))
+}
+
+/// Takes leave of the group, then drops the client. A commit that hangs holds the client: it is left behind.
+fn leave(consumer: Arc<BaseConsumer<EdgeContext>>, context: &EdgeContext) -> Result<(), EdgeError> {
+    let held = Arc::strong_count(&consumer) > 1;
+    if held && context.log.is_away() {
+        // Without a broker there is nobody to take leave of.
+        return Ok(());
+    }
+    if held {
+        consumer.close_queue().map_err(|error| errors::of_request(&error))?;
+        while !consumer.closed() {
+            drop(consumer.poll(LONG_POLL));
+        }
+    }
+    if let Some(consumer) = Arc::into_inner(consumer) {
+        drop(consumer);
+    }
+    Ok(())
 }
 
 /// How many records are taken before the commands are looked at.

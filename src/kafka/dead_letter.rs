@@ -31,7 +31,7 @@ impl DeadLetterRoute {
 
     /// Returns the topic that replays of this group's dead letters go through.
     pub fn retry_topic(&self) -> String {
-        format!("retry.{}", self.group)
+        retry_topic(&self.group)
     }
 
     /// Returns the dead-letter topics of these source topics. Records of the group's own retry topic go to
@@ -56,6 +56,11 @@ impl LetterHeader<'_> {
     pub(crate) fn as_pair(&self) -> (&str, Option<&[u8]>) {
         (&self.name, self.value.as_deref())
     }
+}
+
+/// Returns the topic through which one group alone is told again what it failed on.
+pub fn retry_topic(group: &str) -> String {
+    format!("retry.{group}")
 }
 
 /// A dead letter, ready to be produced.

@@ -110,12 +110,12 @@ impl Edge for KafkaEdge {
         self.ask(Command::Commit { partition: partition.clone(), generation, next, metadata });
     }
 
-    fn pause(&self, partition: &TopicPartition) {
-        self.ask(Command::Pause(partition.clone()));
+    fn pause(&self, generation: Generation) {
+        self.ask(Command::Pause(generation));
     }
 
-    fn resume(&self, partition: &TopicPartition) {
-        self.ask(Command::Resume(partition.clone()));
+    fn resume(&self, generation: Generation) {
+        self.ask(Command::Resume(generation));
     }
 
     fn seek(&self, _partition: &TopicPartition, generation: Generation, offset: Offset, epoch: FetchEpoch) {

@@ -33,7 +33,7 @@ mod topics;
 pub use admin::{Admin, GroupPosition};
 pub use config::{Connection, ConsumerConfig, Gap, Memory, Protocol, Start};
 pub use context::EdgeCounters;
-pub use dead_letter::{DEFAULT_TEMPLATE, DeadLetterRoute, PREFIX, REPLAY_OF, REPLAY_PREFIX};
+pub use dead_letter::{DEFAULT_TEMPLATE, DeadLetterRoute, PREFIX, REPLAY_OF, REPLAY_PREFIX, retry_topic};
 pub use edge::KafkaEdge;
 pub use embedded::Embedded;
 pub use follow::{ReadFrom, follow};

@@ -1,6 +1,7 @@
 //! Where partitions begin: from the group's commit, or from the group's start; and what to do where neither
 //! is in the log.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -33,8 +34,15 @@ impl EdgeContext {
         }
         match self.committed(consumer, list) {
             Some(committed) => {
-                let positions =
-                    committed.elements().iter_mut().map(|element| self.position(element)).collect();
+                let known = self.known_topics(consumer, &committed);
+                let positions = committed
+                    .elements()
+                    .iter_mut()
+                    .map(|element| {
+                        let known = known.contains(element.topic());
+                        self.position(element, if known { Start::Earliest } else { self.config.start })
+                    })
+                    .collect();
                 (committed, positions)
             }
             None => {
@@ -71,13 +79,45 @@ impl EdgeContext {
         None
     }
 
-    fn position(&self, element: &mut TopicPartitionListElem<'_>) -> Position {
+    /// Returns the topics that a group which starts with the latest has commits for: a partition that was added
+    /// to one of those must be read from its beginning, or what came before its assignment would be lost.
+    fn known_topics(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        committed: &TopicPartitionList,
+    ) -> BTreeSet<String> {
+        if self.config.start == Start::Earliest {
+            return BTreeSet::new();
+        }
+        let elements = committed.elements();
+        let fresh = elements.iter().filter(|element| !matches!(element.offset(), ClientOffset::Offset(_)));
+        let topics: BTreeSet<&str> = fresh.map(|element| element.topic()).collect();
+        let mut known = BTreeSet::new();
+        for topic in topics {
+            let Ok(metadata) = consumer.fetch_metadata(Some(topic), ASK_PATIENCE) else { continue };
+            let mut all = TopicPartitionList::new();
+            for found in metadata.topics().iter().filter(|found| found.name() == topic) {
+                for partition in found.partitions() {
+                    all.add_partition(topic, partition.id());
+                }
+            }
+            let any = self.committed(consumer, &all).is_some_and(|committed| {
+                committed.elements().iter().any(|element| matches!(element.offset(), ClientOffset::Offset(_)))
+            });
+            if any {
+                known.insert(topic.to_owned());
+            }
+        }
+        known
+    }
+
+    fn position(&self, element: &mut TopicPartitionListElem<'_>, start: Start) -> Position {
         let partition = self.name(element.topic(), element.partition());
         if let ClientOffset::Offset(next) = element.offset() {
             let committed = self.read_commit(&partition, Offset(next), element);
             return Position { partition, committed: Some(committed), expected: Some(Offset(next)) };
         }
-        let start = match self.config.start {
+        let start = match start {
             Start::Earliest => ClientOffset::Beginning,
             Start::Latest => ClientOffset::End,
         };

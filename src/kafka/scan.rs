@@ -89,6 +89,8 @@ pub fn read_at(
                 return Ok((message.offset() == offset.0).then(|| copy(&partition.topic, &message)));
             }
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
+            // Nothing is asked of the group, so its rights do not matter.
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed))) => {}
             Some(Err(error)) => {
                 if let Verdict::Stop(error) = errors::of_poll(&error) {
                     return Err(error);
@@ -135,6 +137,8 @@ fn scan_topic(
                 heard = Instant::now();
                 open.remove(&number);
             }
+            // Nothing is asked of the group, so its rights do not matter.
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed))) => {}
             Some(Err(error)) => {
                 if let Verdict::Stop(error) = errors::of_poll(&error) {
                     return Err(error);

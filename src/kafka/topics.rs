@@ -41,6 +41,8 @@ pub struct TopicDefaults {
     pub replication: Option<i32>,
     /// How long source topics keep records. Default 30 days.
     pub retention: Duration,
+    /// How much longer dead letters are kept: their age counts from the source record's timestamp. Default 30 days.
+    pub dead_letter_retention: Duration,
     /// The largest record of a source topic, in bytes (`max.message.bytes`). Default 1 MiB.
     pub max_record_bytes: u64,
 }
@@ -51,13 +53,16 @@ impl Default for TopicDefaults {
             partitions: 6,
             replication: None,
             retention: Duration::from_secs(30 * 86_400),
+            dead_letter_retention: Duration::from_secs(30 * 86_400),
             max_record_bytes: 1_048_588,
         }
     }
 }
 
-/// Lists the topics that groups need: each group's sources, its dead letters for each, and its retry topic.
+/// Lists the topics that are needed: those of `events`, each group's sources, its dead letters for each, and its retry
+/// topic.
 pub fn desired_topics(
+    events: &[&str],
     groups: &[(DeadLetterRoute, Vec<String>)],
     defaults: &TopicDefaults,
 ) -> Vec<DesiredTopic> {
@@ -77,9 +82,12 @@ pub fn desired_topics(
         });
     };
     // Kafka counts retention from a record's own timestamp, which a dead letter keeps from its source.
-    let kept = defaults.retention.saturating_add(DEAD_LETTERS_KEPT);
-    let kept_for_replay = kept.saturating_add(DEAD_LETTERS_KEPT);
+    let kept = defaults.retention.saturating_add(defaults.dead_letter_retention);
+    let kept_for_replay = kept.saturating_add(defaults.dead_letter_retention);
     let with_headers = defaults.max_record_bytes.saturating_add(HEADER_ROOM);
+    for event in events {
+        add((*event).to_owned(), TopicRole::Source, defaults.retention, defaults.max_record_bytes);
+    }
     for (route, sources) in groups {
         let retry = route.retry_topic();
         for source in sources.iter().filter(|source| **source != retry) {
@@ -280,8 +288,6 @@ impl fmt::Display for Step {
     }
 }
 
-/// How long dead letters are kept, at least, after they were written.
-const DEAD_LETTERS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// What a dead letter's own headers may take, with room for the batch around it.
 pub(crate) const HEADER_ROOM: u64 = 16 * 1_024;
 
@@ -306,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_group_needs_its_sources_their_dead_letters_and_its_retry_topic() {
-        let topics = desired_topics(&groups(), &TopicDefaults::default());
+        let topics = desired_topics(&[], &groups(), &TopicDefaults::default());
 
         let names: Vec<_> = topics.iter().map(|topic| topic.name.as_str()).collect();
         assert_eq!(names, ["blog.posts", "dlq.postroom.search.blog.posts", "retry.postroom.search"]);
@@ -317,7 +323,7 @@ mod tests {
 
     #[test]
     fn nothing_is_done_where_all_is_there() {
-        let topics = desired_topics(&groups(), &TopicDefaults::default());
+        let topics = desired_topics(&[], &groups(), &TopicDefaults::default());
         let there: Vec<_> = topics.iter().map(actual).collect();
 
         let plan = Plan::between(&topics, &there);
@@ -328,7 +334,7 @@ mod tests {
 
     #[test]
     fn partitions_of_a_source_are_never_added_but_those_of_dead_letters_are() {
-        let topics = desired_topics(&groups(), &TopicDefaults::default());
+        let topics = desired_topics(&[], &groups(), &TopicDefaults::default());
         let there: Vec<_> =
             topics.iter().map(|topic| ActualTopic { partitions: 2, ..actual(topic) }).collect();
 
@@ -342,7 +348,7 @@ mod tests {
 
     #[test]
     fn what_is_larger_than_asked_for_stays() {
-        let topics = desired_topics(&groups(), &TopicDefaults::default());
+        let topics = desired_topics(&[], &groups(), &TopicDefaults::default());
         let mut there: Vec<_> = topics.iter().map(actual).collect();
         for topic in &mut there {
             topic.settings.insert("retention.ms".to_owned(), "-1".to_owned());
@@ -354,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_compacted_dead_letter_topic_is_changed() {
-        let topics = desired_topics(&groups(), &TopicDefaults::default());
+        let topics = desired_topics(&[], &groups(), &TopicDefaults::default());
         let mut there: Vec<_> = topics.iter().map(actual).collect();
         there[1].settings.insert("cleanup.policy".to_owned(), "compact".to_owned());
 
@@ -366,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_name_that_differs_by_a_dot_only_is_a_conflict() {
-        let topics = desired_topics(&groups(), &TopicDefaults::default());
+        let topics = desired_topics(&[], &groups(), &TopicDefaults::default());
         let mut there: Vec<_> = topics.iter().map(actual).collect();
         there[0].name = "blog_posts".to_owned();
 

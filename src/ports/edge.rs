@@ -61,9 +61,9 @@ pub trait Edge: Send + Sync {
         finished: &[OffsetRange],
     );
     /// Stops fetching a partition.
-    fn pause(&self, partition: &TopicPartition);
+    fn pause(&self, generation: Generation);
     /// Fetches it again.
-    fn resume(&self, partition: &TopicPartition);
+    fn resume(&self, generation: Generation);
     /// Moves the fetch position; records from there carry `epoch`.
     fn seek(&self, partition: &TopicPartition, generation: Generation, offset: Offset, epoch: FetchEpoch);
     /// Polls again and answers `Verified` if the assignment still holds.

@@ -83,7 +83,10 @@ impl Postroom {
     /// # Errors
     /// The groups cannot start, or one ends by itself.
     pub async fn run(self) -> Result<(), RunError> {
-        let metrics = Metrics::new(&BuildInfo::current(), Arc::new(Board::new(env!("CARGO_PKG_VERSION"))))?;
+        let metrics = Metrics::new(
+            &BuildInfo::current(crate::kafka::client_version()),
+            Arc::new(Board::new(env!("CARGO_PKG_VERSION"))),
+        )?;
         let log = &self.config.log;
         let settings = LogSettings {
             level: log.level.clone(),

@@ -173,7 +173,7 @@ async fn replay<C: Collect>(
                 if outcome == Outcome::Skipped {
                     decoded.all_duplicates();
                 }
-                tally.merge(decoded.tally);
+                tally.merge(&decoded.tally);
                 outcomes.push(outcome);
             }
             Ok(None) => return RunReport { end: RunEnd::Fenced, tally },

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postroom_core::{FetchEpoch, Generation, Input, Output, Processor, Record, Run, Settings};
+use postroom_core::{FetchEpoch, Generation, Input, Moment, Output, Processor, Record, Run, Settings};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::Instant;
 
 use crate::event::RawRecord;
 use crate::ports::{Edge, EdgeError, EdgeEvent};
@@ -23,6 +24,8 @@ use crate::runtime::worker::{Desk, RunEnd, SharedClaim};
 use crate::runtime::workers::{Completion, Workers};
 use crate::telemetry::{GroupMetrics, GroupState};
 
+/// How often it is looked whether the edge, which holds records back, may fetch on.
+const HELD_BACK_INTERVAL: Duration = Duration::from_millis(10);
 /// How much longer than the drain the consumer may take to leave its group.
 const CLOSE_MARGIN: Duration = Duration::from_secs(5);
 
@@ -57,6 +60,10 @@ pub(crate) struct Driver {
     ending: Option<Ending>,
     closing: bool,
     dispatched: Vec<(Run<RawRecord>, SharedClaim)>,
+    /// Records taken from the edge that it still counts as waiting.
+    untold: usize,
+    /// The moment of this round.
+    now: Moment,
 }
 
 impl Driver {
@@ -91,6 +98,8 @@ impl Driver {
             ending: None,
             closing: false,
             dispatched: Vec::new(),
+            untold: 0,
+            now: clock.now(),
         };
         (driver, control)
     }
@@ -99,14 +108,32 @@ impl Driver {
     pub(crate) async fn run(mut self) -> Ending {
         loop {
             let wake = self.processor.next_deadline().map(|moment| self.clock.instant(moment));
-            let happening = self.inbox.next(wake).await;
+            let happening = self.inbox.next(self.wake(wake)).await;
+            self.now = self.clock.now();
             if let Happening::Edge(EdgeEvent::Stopped(result)) = happening {
                 return self.stopped(result);
             }
             self.take(happening);
             self.take_what_is_there();
             self.execute_all();
+            self.fetch_on();
             self.refresh_status();
+        }
+    }
+
+    /// Looks soon again whether the edge may fetch on, while it holds records back.
+    fn wake(&self, deadline: Option<Instant>) -> Option<Instant> {
+        if self.untold == 0 {
+            return deadline;
+        }
+        let look = Instant::now() + HELD_BACK_INTERVAL;
+        Some(deadline.map_or(look, |deadline| deadline.min(look)))
+    }
+
+    /// Lets the edge fetch on while the core has room.
+    fn fetch_on(&mut self) {
+        if self.untold > 0 && self.processor.wants_more() {
+            self.edge.taken(std::mem::take(&mut self.untold));
         }
     }
 
@@ -122,7 +149,9 @@ impl Driver {
         match happening {
             Happening::Edge(event) => self.take_edge_event(event),
             Happening::Completed(completions) => {
-                for completion in self.workers.standing(completions) {
+                let completions = self.workers.standing(completions);
+                self.observer.completed(&completions);
+                for completion in completions {
                     self.take_completion(completion);
                 }
             }
@@ -143,7 +172,7 @@ impl Driver {
                 self.tell(Input::Assigned { partition, generation, start, finished });
             }
             EdgeEvent::Input(input) => {
-                self.observer.told(self.clock.now(), &input);
+                self.observer.told(self.now, &input);
                 self.take_input(input);
             }
             // Ends the loop before it comes here.
@@ -153,7 +182,7 @@ impl Driver {
 
     fn take_input(&mut self, input: Input<RawRecord>) {
         if let Input::Records { generation, epoch, records } = input {
-            self.edge.taken(records.len());
+            self.untold += records.len();
             self.take_records(generation, epoch, records);
         } else if let Input::DeadLettered { ticket } = input
             && let Some(claim) = self.held.get(&ticket.generation)
@@ -168,7 +197,7 @@ impl Driver {
     fn take_records(&mut self, generation: Generation, epoch: FetchEpoch, records: Vec<Record<RawRecord>>) {
         let topic = records.first().map(|record| record.payload.partition().topic.clone());
         // What is due is done first, so that only these records change the number.
-        let now = self.clock.now();
+        let now = self.now;
         self.processor.handle(now, Input::Tick);
         let expected = self.processor.unfinished(generation) + records.len();
         self.processor.handle(now, Input::Records { generation, epoch, records });
@@ -179,7 +208,6 @@ impl Driver {
     }
 
     fn take_completion(&mut self, completion: Completion) {
-        self.observer.completed(&completion);
         match completion.report.end {
             RunEnd::Ended(result) => self.tell(Input::Completed { run: completion.run, result }),
             RunEnd::Fenced => {
@@ -223,7 +251,7 @@ impl Driver {
     }
 
     fn tell(&mut self, input: Input<RawRecord>) {
-        self.processor.handle(self.clock.now(), input);
+        self.processor.handle(self.now, input);
     }
 
     fn execute_all(&mut self) {
@@ -237,7 +265,7 @@ impl Driver {
 
     /// Executes, counts and logs one output: the one place for each.
     fn execute(&mut self, output: Output<RawRecord>) {
-        self.observer.output(self.clock.now(), &output);
+        self.observer.output(self.now, &output);
         match output {
             Output::Claim { partition, generation } => self.claims.claim(partition, generation),
             Output::Verify { generation } => self.edge.verify(generation),
@@ -258,8 +286,8 @@ impl Driver {
             Output::Commit { partition, generation, next, finished } => {
                 self.edge.commit(&partition, generation, next, &finished);
             }
-            Output::Pause { partition, .. } => self.edge.pause(&partition),
-            Output::Resume { partition, .. } => self.edge.resume(&partition),
+            Output::Pause { generation, .. } => self.edge.pause(generation),
+            Output::Resume { generation, .. } => self.edge.resume(generation),
             Output::Released { generation, .. } => {
                 self.held.remove(&generation);
                 self.claims.released(generation);
@@ -280,7 +308,7 @@ impl Driver {
     /// Drains; asked again, by the earlier of the deadlines.
     fn drain(&mut self, within: Duration) {
         self.observer.state(GroupState::Draining);
-        self.tell(Input::Drain { deadline: self.clock.now().plus(within) });
+        self.tell(Input::Drain { deadline: self.now.plus(within) });
     }
 
     fn drained(&mut self, abandoned: usize) {
@@ -288,7 +316,7 @@ impl Driver {
         self.ending.get_or_insert(ending);
         if !self.closing {
             self.closing = true;
-            self.edge.close(self.clock.now().plus(CLOSE_MARGIN));
+            self.edge.close(self.now.plus(CLOSE_MARGIN));
         }
     }
 
@@ -308,6 +336,6 @@ impl Driver {
 
     fn refresh_status(&mut self) {
         let processor = &self.processor;
-        self.observer.publish(self.clock.now(), || processor.snapshot());
+        self.observer.publish(self.now, || processor.snapshot());
     }
 }

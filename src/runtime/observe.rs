@@ -7,10 +7,11 @@ use std::time::Duration;
 use postroom_core::{Generation, Input, Moment, Output, PauseCause, Snapshot, TopicPartition};
 
 use crate::event::RawRecord;
+use crate::runtime::age::WallClock;
 use crate::runtime::letters::Letters;
 use crate::runtime::logs::Logs;
 use crate::runtime::report::Reporter;
-use crate::runtime::tally::{Finish, OTHER};
+use crate::runtime::tally::{Finish, OTHER, Tally};
 use crate::runtime::worker::{Desk, RunEnd};
 use crate::runtime::workers::Completion;
 use crate::telemetry::{CommitOutcome, Ending, GroupMetrics, GroupReport, GroupState, RebalanceKind};
@@ -111,8 +112,28 @@ impl Observer {
         }
     }
 
-    /// A run ended.
-    pub(crate) fn completed(&mut self, completion: &Completion) {
+    /// Runs ended.
+    pub(crate) fn completed(&mut self, completions: &[Completion]) {
+        let clock = WallClock::now();
+        for of_topic in completions.chunk_by(|one, next| one.partition.topic == next.partition.topic) {
+            let Some(topic) = of_topic.first().map(|first| first.partition.topic.clone()) else { continue };
+            let mut tally = Tally::default();
+            for completion in of_topic {
+                self.run_ended(completion, clock);
+                tally.merge(&completion.report.tally);
+            }
+            for (event_type, finish, count) in tally.rows() {
+                let ending = match finish {
+                    Finish::Ok => Ending::Ok,
+                    Finish::Skipped => Ending::Skipped,
+                    Finish::Duplicate => Ending::Duplicate,
+                };
+                self.metrics.finished(topic.as_str(), event_type, ending, *count);
+            }
+        }
+    }
+
+    fn run_ended(&self, completion: &Completion, clock: WallClock) {
         let topic = completion.partition.topic.as_str();
         let records = u32::try_from(completion.records).unwrap_or(u32::MAX).max(1);
         self.metrics.observe_processing(topic, completion.took / records);
@@ -123,17 +144,8 @@ impl Observer {
             );
             return;
         }
-        let mut effects = 0;
-        for (event_type, finish, count) in completion.report.tally.rows() {
-            let ending = match finish {
-                Finish::Ok => Ending::Ok,
-                Finish::Skipped => Ending::Skipped,
-                Finish::Duplicate => Ending::Duplicate,
-            };
-            self.metrics.finished(topic, event_type, ending, *count);
-            effects += if ending == Ending::Ok { *count } else { 0 };
-        }
-        if let Some(age) = completion.age().filter(|_| effects > 0) {
+        let any_effect = completion.report.tally.rows().any(|(_, finish, _)| *finish == Finish::Ok);
+        if let Some(age) = completion.age(clock).filter(|_| any_effect) {
             self.metrics.observe_end_to_end(topic, age);
         }
     }

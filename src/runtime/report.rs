@@ -6,6 +6,7 @@ use std::sync::Arc;
 use postroom_core::{Failure, Generation, Moment, Offset, PartitionSnapshot, Snapshot, Ticket};
 
 use crate::event::RawRecord;
+use crate::runtime::age::WallClock;
 use crate::runtime::logs::Logs;
 use crate::runtime::observe::word;
 use crate::telemetry::{Head, PartitionReport};
@@ -67,7 +68,7 @@ impl Reporter {
             committed: part.committed.map(|offset| offset.0),
             position: part.watermark.map(|offset| offset.0),
             end: self.logs.range(&part.partition).map(|range| range.end.0),
-            lag_seconds: oldest.map_or(0.0, |time| crate::runtime::age::since(time).as_secs_f64()),
+            lag_seconds: oldest.map_or(0.0, |time| WallClock::now().since(time).as_secs_f64()),
             blocked_seconds,
             unfinished: part.unfinished,
             unfinished_bytes: part.unfinished_bytes,

@@ -1,7 +1,5 @@
 //! From the configuration to what the parts are built with.
 
-use std::collections::BTreeMap;
-
 use postroom_core::{Flood, Pressure, Settings};
 
 use crate::codec::Limits;
@@ -15,7 +13,7 @@ use crate::runtime::service::Broker;
 pub fn connection(config: &Config) -> Connection {
     let mut connection = Connection::to(config.kafka.brokers.to_string());
     connection.client_id.clone_from(&config.kafka.client_id);
-    connection.properties = properties(config);
+    connection.properties = config.kafka.client_properties();
     connection
 }
 
@@ -50,7 +48,7 @@ pub(crate) fn consumer(
 ) -> ConsumerConfig {
     let name = format!("{}{}", config.kafka.group_prefix, group.name);
     let mut topics: Vec<String> = group.topics().into_iter().map(str::to_owned).collect();
-    topics.push(config.topics.retry.fill(&name, ""));
+    topics.push(kafka::retry_topic(&name));
     let mut consumer = ConsumerConfig::new(connection(config), name, topics);
     consumer.protocol = match config.kafka.protocol {
         GroupProtocol::Classic => Protocol::Cooperative,
@@ -96,27 +94,4 @@ fn budget(config: &Config, share: usize) -> usize {
 
 fn seed() -> u64 {
     fastrand::u64(..)
-}
-
-/// The client's own names for how connections are protected, with what is passed through.
-fn properties(config: &Config) -> BTreeMap<String, String> {
-    let kafka = &config.kafka;
-    let mut properties = BTreeMap::new();
-    let mut set = |key: &str, value: Option<String>| {
-        if let Some(value) = value {
-            properties.insert(key.to_owned(), value);
-        }
-    };
-    set("security.protocol", Some(kafka.security.word().to_owned()));
-    set("sasl.mechanism", kafka.sasl.mechanism.map(|mechanism| mechanism.word().to_owned()));
-    set("sasl.username", kafka.sasl.username.clone());
-    set("sasl.password", kafka.sasl.password.as_ref().map(|secret| secret.expose().to_owned()));
-    set("ssl.ca.location", kafka.tls.ca.as_ref().map(|path| path.display().to_string()));
-    set("ssl.certificate.location", kafka.tls.certificate.as_ref().map(|path| path.display().to_string()));
-    set("ssl.key.location", kafka.tls.key.as_ref().map(|path| path.display().to_string()));
-    set("ssl.key.password", kafka.tls.key_password.as_ref().map(|secret| secret.expose().to_owned()));
-    for (key, value) in kafka.librdkafka.iter() {
-        properties.insert(key.to_owned(), value.to_owned());
-    }
-    properties
 }

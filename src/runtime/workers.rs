@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use crate::event::RawRecord;
-use crate::runtime::age;
+use crate::runtime::age::WallClock;
 use crate::runtime::worker::{Desk, RunFuture, RunReport, SharedClaim, Worker, panic_failure};
 
 /// A run that ended.
@@ -31,8 +31,8 @@ pub(crate) struct Completion {
 
 impl Completion {
     /// How old its first record is now.
-    pub(crate) fn age(&self) -> Option<Duration> {
-        self.timestamp.map(age::since)
+    pub(crate) fn age(&self, clock: WallClock) -> Option<Duration> {
+        self.timestamp.map(|timestamp| clock.since(timestamp))
     }
 }
 
@@ -131,11 +131,15 @@ impl Workers {
         async move {
             let mut ended = Vec::with_capacity(runs.len());
             let pending = FuturesUnordered::new();
+            // The end of one run is the beginning of the next: one look at the clock serves both.
+            let mut now = Instant::now();
             for (run, claim) in runs {
-                let begun = Begun::now(&run);
+                let begun = Begun::at(now, &run);
                 let mut future = worker.run(Arc::clone(&desk), run, claim);
-                match poll_once(&mut future) {
-                    Some(report) => ended.push(begun.completion(report)),
+                let report = poll_once(&mut future);
+                now = Instant::now();
+                match report {
+                    Some(report) => ended.push(begun.completion(now, report)),
                     None => pending.push(wait(begun, future, Arc::clone(&running))),
                 }
             }
@@ -197,24 +201,24 @@ struct Begun {
 }
 
 impl Begun {
-    fn now(run: &Run<RawRecord>) -> Self {
+    fn at(now: Instant, run: &Run<RawRecord>) -> Self {
         Self {
             run: run.id,
             generation: run.generation,
             partition: run.partition.clone(),
             timestamp: run.records.first().and_then(|(_, record)| record.timestamp()),
             records: run.records.len(),
-            at: Instant::now(),
+            at: now,
         }
     }
 
-    fn completion(self, report: RunReport) -> Completion {
+    fn completion(self, now: Instant, report: RunReport) -> Completion {
         Completion {
             run: self.run,
             generation: self.generation,
             partition: self.partition,
             report,
-            took: self.at.elapsed(),
+            took: now.saturating_duration_since(self.at),
             records: self.records,
             timestamp: self.timestamp,
         }
@@ -246,7 +250,7 @@ async fn wait(begun: Begun, future: RunFuture, running: Arc<Running>) -> Option<
     running.began(begun.run, handle);
     let ended = Abortable::new(caught(future), registration).await;
     running.ended(begun.run, ended.is_err());
-    ended.ok().map(|report| begun.completion(report))
+    ended.ok().map(|report| begun.completion(Instant::now(), report))
 }
 
 async fn caught(future: RunFuture) -> RunReport {

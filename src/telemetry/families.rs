@@ -180,13 +180,13 @@ pub struct BuildInfo {
 }
 
 impl BuildInfo {
-    /// Returns what this binary was built from.
-    pub fn current() -> Self {
+    /// Returns what this binary was built from, with the given librdkafka.
+    pub fn current(librdkafka: String) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             revision: option_env!("POSTROOM_REVISION").unwrap_or("unknown").to_owned(),
             rustc: option_env!("POSTROOM_RUSTC").unwrap_or("unknown").to_owned(),
-            librdkafka: crate::kafka::client_version(),
+            librdkafka,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What happens in one consumer group: each happening has one function, which counts it and writes its log line.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -130,7 +131,7 @@ impl GroupMetrics {
             self.duplicates.inc_by(count);
         }
         if let Some(topic) = self.topic(topic) {
-            topic.last_processed.set(unix_seconds());
+            topic.processed.store(true, Ordering::Relaxed);
             if let Some(counter) = topic.endings(event_type).and_then(|each| each.of(ending)) {
                 counter.inc_by(count);
             }
@@ -307,6 +308,9 @@ impl GroupMetrics {
     pub fn publish(&self, report: GroupReport) {
         self.retry_pending.set(whole(report.retries_waiting));
         for topic in &self.topics {
+            if topic.processed.swap(false, Ordering::Relaxed) {
+                topic.last_processed.set(unix_seconds());
+            }
             let own: Vec<_> = report.partitions.iter().filter(|one| one.topic == topic.name).collect();
             topic.assigned.set(whole(own.len()));
             topic.in_flight.set(whole(own.iter().map(|one| one.unfinished).sum()));

@@ -1,6 +1,8 @@
 //! The series of one group and topic, as handles: nothing is looked up by labels while records flow.
 
 use postroom_core::Reason;
+use std::sync::atomic::AtomicBool;
+
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 
 use crate::codec::Detail;
@@ -39,6 +41,8 @@ pub(crate) struct TopicHandles {
     pub(crate) processing: Histogram,
     pub(crate) end_to_end: Histogram,
     pub(crate) last_processed: Gauge,
+    /// Whether anything was finished since the gauge was set.
+    pub(crate) processed: AtomicBool,
     pub(crate) dead_letter_failures: IntCounter,
     pub(crate) retries: Each<RetryReason, IntCounter>,
     pub(crate) dead_letters: Each<Reason, IntCounter>,
@@ -75,6 +79,7 @@ impl TopicHandles {
             partitions: families.topic_partitions.get_metric_with_label_values(&pair)?,
             processing: families.processing.get_metric_with_label_values(&[group, topic, handler])?,
             end_to_end: families.end_to_end.get_metric_with_label_values(&[group, topic, handler])?,
+            processed: AtomicBool::new(false),
             last_processed: families.last_processed.get_metric_with_label_values(&pair)?,
             dead_letter_failures: families.dead_letter_failures.get_metric_with_label_values(&pair)?,
             retries: Each::make(RetryReason::ALL, |reason| {

@@ -13,6 +13,7 @@ import pathlib
 import sqlite3
 import sys
 import tempfile
+import time
 import uuid
 
 from checks import Checks
@@ -22,7 +23,7 @@ from wire import Schemas, cloud_event_headers
 
 TOPICS = ["blog.posts", "blog.comments", "blog.users"]
 GROUPS = ["postroom.project", "postroom.notify"]
-NOON = 1_700_000_000_000
+NOON = round(time.time() * 1000) - 60_000
 
 
 def config(kafka, folder):

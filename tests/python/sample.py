@@ -35,7 +35,7 @@ def millis(text):
 
 
 def events(path):
-    """(topic, key, value, headers, timestamp) and (type, id) of each line, behind the registrations of all who do something."""
+    """(topic, key, value, headers, timestamp) and (type, id, time) of each line, behind the registrations of all who do something."""
     schemas = Schemas()
     posts = {}
     yield from registrations(schemas, path)
@@ -60,7 +60,7 @@ def events(path):
             key = posts[line["id"]]
             fields |= {"comment_id": line["id"], "post_id": key}
         fields["author" if kind in ("post.published", "comment.created") else "editor"] = line["author"]
-        yield record(schemas, kind, topic, key, fields, line["event_id"], at, number), (kind, line["id"])
+        yield record(schemas, kind, topic, key, fields, line["event_id"], at, number), (kind, line["id"], at)
 
 
 def registrations(schemas, path):
@@ -103,7 +103,7 @@ def states(sent):
     for entry in sent:
         if "reasons" in entry or entry["facts"] is None:
             continue
-        kind, name = entry["facts"]
+        kind, name, at = entry["facts"]
         thing, what = kind.split(".")
         place, at = (thing, name), millis(dict(entry["headers"])["ce_time"].decode())
         known = found.setdefault(place, [])

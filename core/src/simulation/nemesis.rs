@@ -99,6 +99,9 @@ impl World {
                 let window = self.random.pick(&Window::ALL);
                 let most = if window.is_rare() { 0 } else { 4 };
                 self.nemesis.trap = Some(Trap { window, blow, spare: self.random.count(0, most) });
+                if window == Window::W20InDrain {
+                    self.with_process(slot, Self::leave);
+                }
             }
         }
         let gap = self.plan.fault_gap.mul_f64(0.5) + self.random.millis(0, 500);

@@ -135,6 +135,7 @@ fn settings(random: &mut Random, bug: Option<Bug>) -> Settings {
             side_queue: random.size(1, 24),
         },
         pressure: Pressure {
+            ahead: random.size(1, 256),
             partition_records: random.size(2, 64),
             total_bytes: if random.chance(300) { random.size(500, 5_000) } else { usize::MAX / 2 },
         },

@@ -97,7 +97,7 @@ pub(crate) fn settings(ordering: Ordering, claims: Claims, batch: usize, seed: u
             cap: Duration::from_secs(2),
             side_queue: 6,
         },
-        pressure: Pressure { partition_records: MARK, total_bytes: 100 * 25 },
+        pressure: Pressure { ahead: MARK, partition_records: MARK, total_bytes: 100 * 25 },
         seed,
         ..Settings::default()
     }
@@ -569,15 +569,15 @@ impl World {
             Output::Commit { generation, next, finished, .. } => {
                 self.check_commit(generation.0, next.0, finished)
             }
-            Output::Pause { partition, .. } => {
-                let held = self.current(&partition)?;
+            Output::Pause { generation, .. } => {
+                let held = self.current(generation)?;
                 rule(!held.paused, "paused twice")?;
                 held.paused = true;
                 held.late = true;
                 Ok(())
             }
-            Output::Resume { partition, .. } => {
-                let held = self.current(&partition)?;
+            Output::Resume { generation, .. } => {
+                let held = self.current(generation)?;
                 rule(held.paused, "resumed twice")?;
                 held.paused = false;
                 Ok(())
@@ -698,9 +698,8 @@ impl World {
         held.received.get_mut(&ticket.offset.0).ok_or("speaks of a record that did not arrive")
     }
 
-    fn current(&mut self, name: &TopicPartition) -> Result<&mut Held, &'static str> {
-        let of_partition = |held: &&mut Held| held.partition == name.partition.0;
-        self.held.values_mut().rfind(of_partition).ok_or("flow control of a partition that is not ours")
+    fn current(&mut self, generation: Generation) -> Result<&mut Held, &'static str> {
+        self.held.get_mut(&generation.0).ok_or("flow control of a partition that is not ours")
     }
 
     fn runs_of(&self, owner: u64) -> Vec<RunId> {

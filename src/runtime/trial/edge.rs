@@ -87,11 +87,11 @@ impl Edge for FakeEdge {
         self.input(Input::Committed { generation, next });
     }
 
-    fn pause(&self, _: &TopicPartition) {
+    fn pause(&self, _: Generation) {
         self.note(Asked::Pause);
     }
 
-    fn resume(&self, _: &TopicPartition) {
+    fn resume(&self, _: Generation) {
         self.note(Asked::Resume);
     }
 

@@ -56,12 +56,14 @@ impl Checker {
         let unexcused = record.effects.windows(2).find_map(|pair| {
             let [first, second] = pair else { return None };
             let same = first.generation == second.generation;
-            // Where the second owner began before the first had ended, or at an older commit than the first
-            // one's last, one of the two was a zombie.
+            // Where the second owner was chosen or began before the first had ended, or at an older commit than
+            // the first one's last, one of the two was a zombie.
             let handed_on = match (self.tenures.get(&first.generation), self.tenures.get(&second.generation))
             {
                 (Some(one), Some(two)) => {
-                    let successor = one.ended < Some(two.began) && one.last_asked <= two.start;
+                    let chosen_later = first.generation < second.generation;
+                    let successor =
+                        chosen_later && one.ended < Some(two.began) && one.last_asked <= two.start;
                     one.ended_in_order() && successor && !disturbed
                 }
                 _ => false,
