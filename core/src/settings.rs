@@ -120,7 +120,7 @@ impl Default for Retry {
 /// How much may be unfinished before fetching is paused. Fetching resumes at half of the mark.
 #[derive(Clone, Debug)]
 pub struct Pressure {
-    /// Unfinished records of fetched partitions, all together, up to which further ones are welcome. Default 8,192.
+    /// Unfinished records of fetched partitions, all together, up to which further ones are welcome. Default 4,096.
     pub ahead: usize,
     /// Unfinished records a partition. Default 4,096.
     pub partition_records: usize,
@@ -130,7 +130,7 @@ pub struct Pressure {
 
 impl Default for Pressure {
     fn default() -> Self {
-        Self { ahead: 8_192, partition_records: 4_096, total_bytes: 64 * 1_024 * 1_024 }
+        Self { ahead: 4_096, partition_records: 4_096, total_bytes: 64 * 1_024 * 1_024 }
     }
 }
 

@@ -264,13 +264,13 @@ pub struct Memory {
     pub queue_bytes: usize,
     /// One partition's part of a fetch, in bytes. Default 512 KiB.
     pub fetch_bytes: usize,
-    /// Records polled and not yet taken by the driver. Default 8,192.
+    /// Records polled and not yet welcome to the driver. Default 2,048.
     pub handed_over: usize,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { queue_bytes: 8 * 1_024 * 1_024, fetch_bytes: 512 * 1_024, handed_over: 8_192 }
+        Self { queue_bytes: 8 * 1_024 * 1_024, fetch_bytes: 512 * 1_024, handed_over: 2_048 }
     }
 }
 
