@@ -195,16 +195,16 @@ impl Driver {
     }
 
     fn take_records(&mut self, generation: Generation, epoch: FetchEpoch, records: Vec<Record<RawRecord>>) {
-        let topic = records.first().map(|record| record.payload.partition().topic.clone());
+        let Some(first) = records.first() else { return };
+        let topic = first.payload.partition().topic.clone();
+        let bytes = records.iter().map(|record| u64::from(record.bytes)).sum();
         // What is due is done first, so that only these records change the number.
-        let now = self.now;
+        let now = self.clock.now();
         self.processor.handle(now, Input::Tick);
-        let expected = self.processor.unfinished(generation) + records.len();
+        let before = self.processor.unfinished(generation);
         self.processor.handle(now, Input::Records { generation, epoch, records });
-        let passed_over = expected.saturating_sub(self.processor.unfinished(generation));
-        if let Some(topic) = topic {
-            self.observer.passed_over(topic.as_str(), passed_over);
-        }
+        let taken = self.processor.unfinished(generation).saturating_sub(before);
+        self.observer.received(topic.as_str(), taken, bytes);
     }
 
     fn take_completion(&mut self, completion: Completion) {
