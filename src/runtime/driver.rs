@@ -1,10 +1,12 @@
 //! The loop around the core: await one happening, tell the processor, execute what it answers.
 
+mod told;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postroom_core::{FetchEpoch, Generation, Input, Moment, Output, Processor, Record, Run, Settings};
+use postroom_core::{Generation, Input, Moment, Output, Processor, Run, Settings};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -158,52 +160,6 @@ impl Driver {
             Happening::Claimed(answer) => self.take_claim(answer),
             Happening::Control(Control::Drain { within }) => self.drain(within),
             Happening::Tick => self.tell(Input::Tick),
-        }
-    }
-
-    fn take_edge_event(&mut self, event: EdgeEvent) {
-        match event {
-            EdgeEvent::Assigned { partition, generation, committed } => {
-                self.observer.assigned(&partition);
-                let start = committed.as_ref().map(|position| position.next);
-                let finished =
-                    committed.as_ref().map(|position| position.finished.clone()).unwrap_or_default();
-                self.claims.assigned(generation, committed);
-                self.tell(Input::Assigned { partition, generation, start, finished });
-            }
-            EdgeEvent::Input(input) => {
-                self.observer.told(self.now, &input);
-                self.take_input(input);
-            }
-            // Ends the loop before it comes here.
-            EdgeEvent::Stopped(_) => {}
-        }
-    }
-
-    fn take_input(&mut self, input: Input<RawRecord>) {
-        if let Input::Records { generation, epoch, records } = input {
-            self.untold += records.len();
-            self.take_records(generation, epoch, records);
-        } else if let Input::DeadLettered { ticket } = input
-            && let Some(claim) = self.held.get(&ticket.generation)
-            && self.claims.pass(ticket, claim)
-        {
-            // Told when the store's position is past it.
-        } else {
-            self.tell(input);
-        }
-    }
-
-    fn take_records(&mut self, generation: Generation, epoch: FetchEpoch, records: Vec<Record<RawRecord>>) {
-        let topic = records.first().map(|record| record.payload.partition().topic.clone());
-        // What is due is done first, so that only these records change the number.
-        let now = self.now;
-        self.processor.handle(now, Input::Tick);
-        let expected = self.processor.unfinished(generation) + records.len();
-        self.processor.handle(now, Input::Records { generation, epoch, records });
-        let passed_over = expected.saturating_sub(self.processor.unfinished(generation));
-        if let Some(topic) = topic {
-            self.observer.passed_over(topic.as_str(), passed_over);
         }
     }
 

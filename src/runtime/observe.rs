@@ -81,13 +81,6 @@ impl Observer {
     pub(crate) fn told(&mut self, now: Moment, input: &Input<RawRecord>) {
         self.assignment_ended();
         match input {
-            Input::Records { records, .. } => {
-                let bytes = records.iter().map(|record| u64::from(record.bytes)).sum();
-                if let Some(first) = records.first() {
-                    let topic = first.payload.partition().topic.as_str();
-                    self.metrics.received(topic, whole(records.len()), bytes);
-                }
-            }
             Input::Committed { generation, .. } => self.commit_answered(now, *generation, CommitOutcome::Ok),
             Input::CommitFailed { generation } => {
                 self.commit_answered(now, *generation, CommitOutcome::Failed);
@@ -107,6 +100,7 @@ impl Observer {
             | Input::Fenced { .. }
             | Input::Verified { .. }
             | Input::Completed { .. }
+            | Input::Records { .. }
             | Input::Drain { .. }
             | Input::Tick => {}
         }
@@ -150,7 +144,13 @@ impl Observer {
         }
     }
 
-    /// Records were below the position, or were fetched under an older one: they count as skipped.
+    /// Records were taken in. What was fetched for nothing (below the position, or before a seek) is none of them: it
+    /// was counted before, or will be when it comes again.
+    pub(crate) fn received(&self, topic: &str, records: usize, bytes: u64) {
+        self.metrics.received(topic, whole(records), bytes);
+    }
+
+    /// Records that were taken in lie below the position that the store names: they count as skipped.
     pub(crate) fn passed_over(&self, topic: &str, records: usize) {
         self.metrics.finished(topic, OTHER, Ending::Skipped, whole(records));
     }

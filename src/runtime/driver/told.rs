@@ -1,0 +1,55 @@
+//! What the edge tells.
+
+use postroom_core::{FetchEpoch, Generation, Input, Record};
+
+use super::Driver;
+use crate::event::RawRecord;
+use crate::ports::EdgeEvent;
+
+impl Driver {
+    pub(super) fn take_edge_event(&mut self, event: EdgeEvent) {
+        match event {
+            EdgeEvent::Assigned { partition, generation, committed } => {
+                self.observer.assigned(&partition);
+                let start = committed.as_ref().map(|position| position.next);
+                let finished =
+                    committed.as_ref().map(|position| position.finished.clone()).unwrap_or_default();
+                self.claims.assigned(generation, committed);
+                self.tell(Input::Assigned { partition, generation, start, finished });
+            }
+            EdgeEvent::Input(input) => {
+                self.observer.told(self.now, &input);
+                self.take_input(input);
+            }
+            // Ends the loop before it comes here.
+            EdgeEvent::Stopped(_) => {}
+        }
+    }
+
+    fn take_input(&mut self, input: Input<RawRecord>) {
+        if let Input::Records { generation, epoch, records } = input {
+            self.untold += records.len();
+            self.take_records(generation, epoch, records);
+        } else if let Input::DeadLettered { ticket } = input
+            && let Some(claim) = self.held.get(&ticket.generation)
+            && self.claims.pass(ticket, claim)
+        {
+            // Told when the store's position is past it.
+        } else {
+            self.tell(input);
+        }
+    }
+
+    fn take_records(&mut self, generation: Generation, epoch: FetchEpoch, records: Vec<Record<RawRecord>>) {
+        let Some(first) = records.first() else { return };
+        let topic = first.payload.partition().topic.clone();
+        let bytes = records.iter().map(|record| u64::from(record.bytes)).sum();
+        // What is due is done first, so that only these records change the number.
+        let now = self.now;
+        self.processor.handle(now, Input::Tick);
+        let before = self.processor.unfinished(generation);
+        self.processor.handle(now, Input::Records { generation, epoch, records });
+        let taken = self.processor.unfinished(generation).saturating_sub(before);
+        self.observer.received(topic.as_str(), taken, bytes);
+    }
+}
