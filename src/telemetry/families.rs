@@ -95,7 +95,7 @@ families! {
     build_info: count "postroom_build_info" ["version" "revision" "rustc" "librdkafka"]
         "1: something is alive, and which build it is.";
     messages: counter "postroom_messages_total" ["group" "topic" "event_type" "handler" "outcome"]
-        "Finished messages by how they ended; each message counts once.";
+        "Messages that were taken from Kafka, by how they ended; each counts once. `given_back` were dropped unfinished with their partition: the next owner takes them.";
     received: counter "postroom_messages_received_total" ["group" "topic"]
         "Messages that were taken from Kafka, those of lost partitions included.";
     processing: PROCESSING "postroom_message_processing_seconds" ["group" "topic" "handler"]
