@@ -1,5 +1,5 @@
 //! `postroom demo --from` with a real site's history: every table equals an independent serial count.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+#![expect(clippy::indexing_slicing, clippy::print_stderr, clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
 use std::process::Command;
