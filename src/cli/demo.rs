@@ -16,7 +16,7 @@ use crate::cli::running::Running;
 use crate::cli::serving::{Serving, drain, runtime, verdict};
 use crate::cli::settings::{is_default, loaded_with};
 use crate::cli::terminal::{Style, Terminal};
-use crate::config::{Config, Flag, Loaded};
+use crate::config::{Config, Flag, Loaded, Origin};
 use crate::event::BlogEvent;
 use crate::kafka::Embedded;
 use crate::kafka::retry_topic;
@@ -199,7 +199,8 @@ fn configured(
         |setting: &str, value: String| Flag { name: "demo".to_owned(), setting: setting.to_owned(), value };
     let mut flags = vec![of_demo("kafka.brokers", brokers.to_owned())];
     let before = loaded_with(global, flags.clone(), terminal)?;
-    if is_default(&before, "store.url") {
+    // A store that a file or the environment names belongs to somebody's real groups: a demo must not fence them.
+    if !is_from_flag(&before, "store.url") {
         flags.push(of_demo("store.url", format!("sqlite:{}", folder.path().display())));
     }
     if is_default(&before, "log.level") {
@@ -214,6 +215,10 @@ fn configured(
         None => {}
     }
     loaded_with(global, flags, terminal)
+}
+
+fn is_from_flag(loaded: &Loaded, path: &str) -> bool {
+    loaded.settings.iter().any(|setting| setting.path == path && matches!(setting.origin, Origin::Flag(_)))
 }
 
 fn is_taken(config: &Config) -> bool {

@@ -22,9 +22,10 @@ pub(crate) fn run(global: &Global, arguments: &EmitArgs, terminal: &mut Terminal
     let loaded = loaded_for_cluster(global, terminal)?;
     let codec = codec(&loaded.config)?;
     let mut fields = fields(arguments)?;
-    if Running::find().is_some() && !fields.contains_key("blog") {
-        // In a demo one need not know what its blog is called.
-        fields.insert("blog".to_owned(), Value::from(SAMPLE_BLOG));
+    if !fields.contains_key("blog") {
+        // Most sites have one blog, and in a demo one need not know what it is called.
+        let blog = if Running::find().is_some() { SAMPLE_BLOG } else { "blog" };
+        fields.insert("blog".to_owned(), Value::from(blog));
     }
     let now = jiff::Timestamp::now().as_millisecond();
     let fill = Fill { event_id: format!("emit-{:016x}", fastrand::u64(..)), now };

@@ -47,6 +47,10 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<BlogEvent>, Vec<String>), Failure
         Failure::new(Exit::NotFound, format!("{} cannot be opened: {error}", path.display()))
             .fix("name a file with one JSON event a line; docs/events.md shows the format")
     })?;
+    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(Failure::new(Exit::NotFound, format!("{} is a folder", path.display()))
+            .fix("name a file with one JSON event a line; docs/events.md shows the format"));
+    }
     let (mut events, mut bad) = (Vec::new(), Vec::new());
     for line in Lines::new(BufReader::new(file)) {
         match line {

@@ -103,8 +103,13 @@ fn group_verdict(group: &GroupStatus) -> String {
     }
     if group.partitions.is_empty() {
         return match group.state {
-            GroupState::Running => "idle: other members hold the partitions".to_owned(),
-            GroupState::Joining | GroupState::Draining | GroupState::Stopped => String::new(),
+            GroupState::Running => {
+                "no partitions here: others hold them, or the group is being shared out".to_owned()
+            }
+            GroupState::Joining => {
+                "joining: a member that died is waited for until its session ends".to_owned()
+            }
+            GroupState::Draining | GroupState::Stopped => String::new(),
         };
     }
     let busy: Vec<_> = group.partitions.iter().filter(|one| is_busy(one)).collect();

@@ -216,7 +216,7 @@ fn replay_headers(entry: &Entry, by: &str) -> Vec<(String, String)> {
     headers.extend(entry.origin.timestamp.map(|timestamp| own("timestamp", timestamp.to_string())));
     headers.extend(entry.first_failed_at.clone().map(|at| own("first-failed-at", at)));
     headers.push((REPLAY_OF.to_owned(), entry.id.clone()));
-    headers.push((format!("{REPLAY_PREFIX}at"), Timestamp::now().to_string()));
+    headers.push((format!("{REPLAY_PREFIX}at"), format!("{:.3}", Timestamp::now())));
     headers.push((format!("{REPLAY_PREFIX}by"), by.to_owned()));
     headers
 }

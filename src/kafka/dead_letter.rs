@@ -98,7 +98,7 @@ pub(crate) fn write<'a>(
         })
         .collect();
     let failing_for = SignedDuration::try_from(letter.failing_for).unwrap_or(SignedDuration::ZERO);
-    let first_failed = now.checked_sub(failing_for).unwrap_or(now).to_string();
+    let first_failed = format!("{:.3}", now.checked_sub(failing_for).unwrap_or(now));
     let mut add = |name: &str, value: String| {
         headers.push(LetterHeader {
             name: Cow::Owned(format!("{PREFIX}{name}")),
@@ -119,7 +119,7 @@ pub(crate) fn write<'a>(
     add("message", capped(&letter.failure.message, MESSAGE_LIMIT));
     add("attempts", letter.attempts.to_string());
     add("first-failed-at", origin.first_failed.unwrap_or(first_failed));
-    add("failed-at", now.to_string());
+    add("failed-at", format!("{now:.3}"));
     if let Some(schema) = schema_id(record) {
         add("schema-id", schema);
     }
@@ -279,8 +279,8 @@ mod tests {
             ("detail", "truncated"),
             ("schema-id", "7"),
             ("replays", "0"),
-            ("first-failed-at", "2026-01-02T03:03:05Z"),
-            ("failed-at", "2026-01-02T03:04:05Z"),
+            ("first-failed-at", "2026-01-02T03:03:05.000Z"),
+            ("failed-at", "2026-01-02T03:04:05.000Z"),
         ] {
             assert_eq!(text(&letter, name).as_deref(), Some(value), "{name}");
         }
@@ -324,8 +324,8 @@ mod tests {
             ("id", "g/blog.posts/3/41"),
             ("message", "second"),
             ("replays", "1"),
-            ("first-failed-at", "2026-01-02T03:03:05Z"),
-            ("failed-at", "2026-01-03T00:00:00Z"),
+            ("first-failed-at", "2026-01-02T03:03:05.000Z"),
+            ("failed-at", "2026-01-03T00:00:00.000Z"),
         ] {
             assert_eq!(text(&second, name).as_deref(), Some(value), "{name}");
         }

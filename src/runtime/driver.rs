@@ -278,6 +278,7 @@ impl Driver {
 
     fn stopped(&mut self, result: Result<(), EdgeError>) -> Ending {
         self.observer.state(GroupState::Stopped);
+        self.refresh_status();
         let ending = self.ending.take();
         match (ending, result) {
             (Some(ending), Ok(())) => ending,

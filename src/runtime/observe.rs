@@ -60,6 +60,8 @@ impl Observer {
     }
 
     pub(crate) fn state(&mut self, state: GroupState) {
+        // A change is told at once.
+        self.published = None;
         self.state = state;
     }
 

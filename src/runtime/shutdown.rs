@@ -1,8 +1,13 @@
 //! SIGTERM and SIGINT: the first asks the process to end in order, the second ends it at once.
 
 use std::io;
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How far apart signals may be that count as one.
+const TOGETHER: Duration = Duration::from_millis(200);
 
 /// The signals that end a process.
 #[derive(Debug)]
@@ -47,9 +52,12 @@ impl Signals {
         }
     }
 
-    /// Ends the process at the next one, whatever it is doing.
+    /// Ends the process at the next one, whatever it is doing. Signals that come with the first, as from a wrapper that
+    /// signals the process and then its group, count as one.
     pub fn leave_at_the_next(mut self) {
         tokio::spawn(async move {
+            tokio::time::sleep(TOGETHER).await;
+            while self.next().now_or_never().is_some() {}
             let code = self.next().await.exit_code();
             tracing::error!(exit = code, "second signal: leaving at once");
             std::process::exit(i32::from(code));
