@@ -6,10 +6,12 @@ use crate::cli::failure::Failure;
 use crate::cli::schemas::codec;
 use crate::cli::settings::loaded;
 use crate::cli::terminal::{Style, Terminal};
+use crate::runtime::connection;
 
 pub(crate) fn run(global: &Global, arguments: &CheckArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
     let loaded = loaded(global, terminal)?;
     codec(&loaded.config)?;
+    connection(&loaded.config).check()?;
     let schemas = match &loaded.config.registry.directory {
         None => "those built in".to_owned(),
         Some(directory) => format!("those built in, and those of {}", directory.display()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
-use crate::kafka::properties;
+use crate::kafka::{errors, properties};
 use crate::ports::{EdgeError, StoreId};
 
 /// How clients reach the cluster; shared by consumers, the producer and the admin client.
@@ -32,6 +32,17 @@ impl Connection {
             properties: BTreeMap::new(),
             patience: Duration::from_secs(30),
         }
+    }
+
+    /// Checks the properties that are passed through, without a network.
+    ///
+    /// # Errors
+    /// Names the property that librdkafka does not know, or whose value it refuses, or that would break a promise.
+    pub fn check(&self) -> Result<(), EdgeError> {
+        for role in [Role::Consumer, Role::Producer] {
+            self.base(role)?.create_native_config().map_err(|error| errors::of_request(&error))?;
+        }
+        Ok(())
     }
 
     /// Returns what every client is built with.
@@ -348,6 +359,19 @@ mod tests {
         for key in ["session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"] {
             assert_eq!(client.get(key), None, "{key}");
         }
+    }
+
+    #[test]
+    fn a_property_that_the_client_does_not_know_is_named_without_a_network() {
+        for (key, value) in [("nonsense.prop", "x"), ("fetch.wait.max.ms", "banana")] {
+            let mut connection = Connection::to("localhost:9092");
+            connection.properties.insert(key.to_owned(), value.to_owned());
+
+            let error = connection.check().unwrap_err().to_string();
+
+            assert!(error.contains(key) && error.contains(value), "{error}");
+        }
+        assert_eq!(Connection::to("localhost:9092").check(), Ok(()));
     }
 
     #[test]
