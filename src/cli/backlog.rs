@@ -13,7 +13,7 @@ pub(crate) struct Backlog {
 impl Backlog {
     /// Watches these groups, whose full names begin with `prefix`.
     pub(crate) fn of(groups: &[Group], prefix: &str) -> Self {
-        let groups = groups.iter().map(|group| (format!("{prefix}{}", group.name()), group.topics()));
+        let groups = groups.iter().map(|group| (group.full_name(prefix), group.topics()));
         Self { groups: groups.collect() }
     }
 

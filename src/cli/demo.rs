@@ -16,10 +16,9 @@ use crate::cli::running::Running;
 use crate::cli::serving::{Serving, drain, runtime, verdict};
 use crate::cli::settings::{is_default, loaded_with};
 use crate::cli::terminal::{Style, Terminal};
+use crate::cli::topics::desired;
 use crate::config::{Config, Flag, Loaded, Origin};
-use crate::event::BlogEvent;
 use crate::kafka::Embedded;
-use crate::kafka::retry_topic;
 use crate::runtime::shutdown::Signals;
 use crate::runtime::{Broker, Group, Service};
 use crate::telemetry::{GroupState, Status};
@@ -225,19 +224,10 @@ fn is_taken(config: &Config) -> bool {
     std::net::TcpListener::bind(config.http.listen.0).is_err()
 }
 
-/// Makes the topics of all events, and those of these groups.
+/// Makes the topics that `topics apply` would make on a real cluster.
 fn create_topics(embedded: &Embedded, config: &Config, groups: &[Group]) -> Result<(), Failure> {
-    let mut topics: Vec<String> = BlogEvent::TYPES.iter().map(|event| event.topic.to_owned()).collect();
-    for group in groups {
-        let name = format!("{}{}", config.kafka.group_prefix, group.name());
-        topics.extend(group.topics().iter().map(|topic| config.topics.dead_letter.fill(&name, topic)));
-        topics.push(retry_topic(&name));
-    }
-    topics.sort();
-    topics.dedup();
-    let partitions = i32::try_from(config.topics.partitions.get()).unwrap_or(i32::MAX);
-    for topic in topics {
-        embedded.create_topic(&topic, partitions)?;
+    for topic in desired(config, groups) {
+        embedded.create_topic(&topic.name, topic.partitions)?;
     }
     Ok(())
 }

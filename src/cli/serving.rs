@@ -28,12 +28,7 @@ impl Serving {
         let build = BuildInfo::current(crate::kafka::client_version());
         let metrics = Metrics::new(&build, Arc::new(Board::new(&build.version)))?;
         let log = start_log(loaded, Some(&metrics), terminal)?;
-        let config = &loaded.config;
-        let http = if config.http.enabled {
-            Some(HttpServer::start(config.http.listen, config.admin.token.clone(), metrics.clone())?)
-        } else {
-            None
-        };
+        let http = HttpServer::configured(&loaded.config, &metrics)?;
         Ok(Self { metrics, http, _log: log })
     }
 

@@ -9,8 +9,8 @@ use crate::cli::settings::{loaded_for_cluster, start_log};
 use crate::cli::terminal::Terminal;
 use crate::config::Config;
 use crate::event::BlogEvent;
-use crate::kafka::{Admin, DeadLetterRoute, DesiredTopic, Plan, TopicDefaults, desired_topics};
-use crate::runtime::{Group, connection};
+use crate::kafka::{Admin, DesiredTopic, Plan, TopicDefaults, desired_topics};
+use crate::runtime::{Group, connection, dead_letter_route};
 
 pub(crate) fn run(
     global: &Global,
@@ -54,7 +54,7 @@ fn text(plan: &Plan) -> String {
 }
 
 /// The topics that these groups need.
-fn desired(config: &Config, groups: &[Group]) -> Vec<DesiredTopic> {
+pub(crate) fn desired(config: &Config, groups: &[Group]) -> Vec<DesiredTopic> {
     let topics = &config.topics;
     let whole = |count: std::num::NonZeroU32| i32::try_from(count.get()).unwrap_or(i32::MAX);
     let defaults = TopicDefaults {
@@ -67,10 +67,8 @@ fn desired(config: &Config, groups: &[Group]) -> Vec<DesiredTopic> {
     let routes: Vec<_> = groups
         .iter()
         .map(|group| {
-            let name = format!("{}{}", config.kafka.group_prefix, group.name());
-            let mut route = DeadLetterRoute::new(name, group.name());
-            route.template = topics.dead_letter.to_string();
-            (route, group.topics().into_iter().map(str::to_owned).collect())
+            let sources = group.topics().into_iter().map(str::to_owned).collect();
+            (dead_letter_route(config, group), sources)
         })
         .collect();
     // Whoever publishes needs all of them, whether an effect reads them here or not.

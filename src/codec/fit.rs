@@ -214,7 +214,7 @@ fn leaves(writer: &Schema, reader: &Schema) -> Fit {
 }
 
 #[derive(Clone, Copy)]
-enum Base<'s> {
+pub(crate) enum Base<'s> {
     Null,
     Boolean,
     Int,
@@ -226,7 +226,7 @@ enum Base<'s> {
     Fixed(&'s Name, usize),
 }
 
-fn base(schema: &Schema) -> Option<Base<'_>> {
+pub(crate) fn base(schema: &Schema) -> Option<Base<'_>> {
     use apache_avro::schema::UuidSchema;
     Some(match schema {
         Schema::Null => Base::Null,

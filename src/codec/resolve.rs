@@ -11,7 +11,7 @@ use apache_avro::Schema;
 use apache_avro::schema::{EnumSchema, NamesRef, RecordSchema};
 use apache_avro::types::Value;
 
-use crate::codec::fit::{Fit, Pair, named, writer_field};
+use crate::codec::fit::{Base, Fit, Pair, base, named, writer_field};
 use crate::codec::shape::Shape;
 use crate::codec::verify::{Budget, Walk};
 use crate::codec::writer::Ready;
@@ -250,17 +250,7 @@ pub(crate) fn default_value(
 }
 
 fn is_long(schema: &Schema) -> bool {
-    matches!(
-        schema,
-        Schema::Long
-            | Schema::TimeMicros
-            | Schema::TimestampMillis
-            | Schema::TimestampMicros
-            | Schema::TimestampNanos
-            | Schema::LocalTimestampMillis
-            | Schema::LocalTimestampMicros
-            | Schema::LocalTimestampNanos
-    )
+    matches!(base(schema), Some(Base::Long))
 }
 
 fn float(number: &serde_json::Value) -> Option<f64> {

@@ -95,15 +95,7 @@ impl Postroom {
             color: Color::Off,
         };
         let _log = log::start(&settings, Some(&metrics))?;
-        let _http = if self.config.http.enabled {
-            Some(HttpServer::start(
-                self.config.http.listen,
-                self.config.admin.token.clone(),
-                metrics.clone(),
-            )?)
-        } else {
-            None
-        };
+        let _http = HttpServer::configured(&self.config, &metrics)?;
         let drain = self.config.shutdown.deadline;
         let mut service = Service::start(&self.config, self.groups, metrics, Broker::Cluster).await?;
         serve_until_asked(&mut service, drain).await

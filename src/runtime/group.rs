@@ -151,6 +151,11 @@ impl Group {
         }
     }
 
+    /// Returns the consumer group's name: the configured prefix, then its own.
+    pub fn full_name(&self, prefix: &str) -> String {
+        format!("{prefix}{}", self.name)
+    }
+
     /// Returns the name, without the prefix.
     pub fn name(&self) -> &str {
         &self.name

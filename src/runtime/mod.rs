@@ -32,7 +32,7 @@ pub use clock::Clock;
 pub use ending::Ending;
 pub use group::{Group, Position};
 pub use service::{Broker, Service, StartError};
-pub use wiring::connection;
+pub use wiring::{connection, dead_letter_route};
 
 /// What the test bench shares with the workers.
 pub(crate) mod bench {

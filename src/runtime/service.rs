@@ -176,7 +176,7 @@ impl Service {
         let settings = wiring::settings(config, &group, &effect, share);
         let logs = Arc::new(Logs::default());
 
-        let route = wiring::route(config, &consumer.group, &group.name);
+        let route = wiring::dead_letter_route(config, &group);
         let (edge, events) = KafkaEdge::start(consumer, route, self.producer.clone(), clock.origin())?;
         let edge: Arc<dyn Edge> = Arc::new(edge);
         let (done, ended) = oneshot::channel();

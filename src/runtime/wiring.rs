@@ -27,8 +27,8 @@ pub(crate) fn limits(config: &Config) -> Limits {
 }
 
 /// Where a group's dead letters go.
-pub(crate) fn route(config: &Config, group: &str, handler: &str) -> DeadLetterRoute {
-    let mut route = DeadLetterRoute::new(group, handler);
+pub fn dead_letter_route(config: &Config, group: &Group) -> DeadLetterRoute {
+    let mut route = DeadLetterRoute::new(group.full_name(&config.kafka.group_prefix), group.name());
     route.template = config.topics.dead_letter.to_string();
     route
 }
@@ -46,7 +46,7 @@ pub(crate) fn consumer(
     share: usize,
     broker: Broker,
 ) -> ConsumerConfig {
-    let name = format!("{}{}", config.kafka.group_prefix, group.name);
+    let name = group.full_name(&config.kafka.group_prefix);
     let mut topics: Vec<String> = group.topics().into_iter().map(str::to_owned).collect();
     topics.push(kafka::retry_topic(&name));
     let mut consumer = ConsumerConfig::new(connection(config), name, topics);

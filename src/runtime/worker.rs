@@ -60,7 +60,7 @@ impl RunReport {
 
 impl Desk {
     pub(crate) fn new(group: &Group, prefix: &str, codec: Codec, store: Arc<dyn Store>) -> Self {
-        let name = format!("{prefix}{}", group.name);
+        let name = group.full_name(prefix);
         Self {
             retry_topic: Arc::from(format!("retry.{name}")),
             group: Arc::from(name),

@@ -12,7 +12,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use tokio::sync::oneshot;
 
-use crate::config::{Listen, Secret};
+use crate::config::{Config, Listen, Secret};
 use crate::telemetry::board::{Board, Health};
 use crate::telemetry::families::Metrics;
 
@@ -42,6 +42,17 @@ pub enum HttpError {
 }
 
 impl HttpServer {
+    /// Starts the server that the configuration asks for, if it asks for one.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn configured(config: &Config, metrics: &Metrics) -> Result<Option<Self>, HttpError> {
+        let wanted = config.http.enabled;
+        wanted
+            .then(|| Self::start(config.http.listen, config.admin.token.clone(), metrics.clone()))
+            .transpose()
+    }
+
     /// Listens, and serves from a thread of its own.
     ///
     /// # Errors

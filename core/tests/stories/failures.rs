@@ -1,9 +1,5 @@
 //! What becomes of records that fail, and of those behind them.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
-
-mod group;
-
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
@@ -12,7 +8,7 @@ use postroom_core::{
     PauseCause, Reason, Retry, RunResult, Settings,
 };
 
-use group::{Group, dead, outage, ticket, transient};
+use crate::group::{Group, dead, outage, ticket, transient};
 
 #[test]
 fn a_key_that_waits_lets_other_keys_pass_and_keeps_its_own_order() {

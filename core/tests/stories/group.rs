@@ -1,7 +1,5 @@
 //! One partition of a group, told its story input by input.
 
-#![allow(dead_code, clippy::allow_attributes, reason = "each test crate tells other stories")]
-
 use std::time::Duration;
 
 use postroom_core::{

@@ -1,9 +1,5 @@
 //! The life of a partition: claimed, run, committed, given back.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
-
-mod group;
-
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -13,7 +9,7 @@ use postroom_core::{
     TopicPartition,
 };
 
-use group::{Group, ONE, dead, name, ticket, transient};
+use crate::group::{Group, ONE, dead, name, ticket, transient};
 
 #[test]
 fn records_are_claimed_dispatched_finished_committed_and_released() {
