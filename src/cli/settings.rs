@@ -3,15 +3,13 @@
 use std::path::PathBuf;
 
 use crate::cli::args::Global;
+use crate::cli::effects::EFFECTS;
 use crate::cli::failure::Failure;
 use crate::cli::running::Running;
 use crate::cli::terminal::Terminal;
 use crate::config::{Flag, Loaded, Origin, Sources, load};
 use crate::telemetry::Metrics;
 use crate::telemetry::log::{LogGuard, LogSettings, start};
-
-/// The effects that come with Postroom.
-pub(crate) const EFFECTS: [&str; 2] = ["notify", "project"];
 
 /// Loads the configuration of a command.
 pub(crate) fn loaded(global: &Global, terminal: &Terminal) -> Result<Loaded, Failure> {

@@ -129,6 +129,7 @@ pub(crate) const OURS: &[(&str, &str)] = shipped![
     "comment.removed/v1.avsc",
     "comment.updated/v1.avsc",
     "image.uploaded/v1.avsc",
+    "mail.requested/v1.avsc",
     "post.published/v1.avsc",
     "post.published/v2.avsc",
     "post.removed/v1.avsc",
@@ -137,6 +138,7 @@ pub(crate) const OURS: &[(&str, &str)] = shipped![
     "user.registered/v2.avsc",
     "user.removed/v1.avsc",
     "user.updated/v1.avsc",
+    "webhook.requested/v1.avsc",
 ];
 
 /// Adds our own schemas.

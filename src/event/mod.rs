@@ -8,6 +8,7 @@ mod media;
 mod post;
 mod raw;
 mod record;
+mod request;
 pub(crate) mod time;
 mod user;
 
@@ -19,4 +20,5 @@ pub use media::ImageUploaded;
 pub use post::{PostPublished, PostRemoved, PostUpdated};
 pub use raw::{RawBatchBuilder, RawHeader, RawParts, RawRecord};
 pub use record::EventRecord;
+pub use request::{MailRequested, WebhookRequested};
 pub use user::{UserRegistered, UserRemoved, UserUpdated};

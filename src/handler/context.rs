@@ -1,22 +1,43 @@
 //! What a handler gets beside its events.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postroom_core::{Attempt, TopicPartition};
 
-use crate::ports::{Change, Param};
+use crate::ports::{Change, Param, Store};
 
 /// Beside one event: which attempt this is, and the statements that commit with it.
-#[derive(Debug)]
 pub struct Context {
     pub(crate) group: Arc<str>,
     pub(crate) attempt: Attempt,
     pub(crate) deadline: Duration,
     pub(crate) changes: Vec<Change>,
+    pub(crate) store: Arc<dyn Store>,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("group", &self.group)
+            .field("attempt", &self.attempt)
+            .field("changes", &self.changes)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Context {
+    /// Returns the store, for effects of ours that must know more than their event says.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Adds a change that the store makes in one transaction with the mark that this event was applied.
+    pub(crate) fn change(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
     /// Returns the consumer group's name.
     pub fn group(&self) -> &str {
         &self.group

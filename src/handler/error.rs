@@ -17,6 +17,7 @@ enum Policy {
     Retry(Option<Duration>),
     Dead(Reason),
     Outage(Dependency),
+    Deferred,
     Skip,
     Fatal,
 }
@@ -47,6 +48,11 @@ impl Error {
         Self { policy: Policy::Outage(Dependency(dependency.into())), message: message.into() }
     }
 
+    /// The event is stored durably for later, elsewhere: finished here, without its effect.
+    pub(crate) fn deferred(message: impl Into<String>) -> Self {
+        Self { policy: Policy::Deferred, message: message.into() }
+    }
+
     /// Pass over the event by a rule of the handler's: finished, without effect.
     pub fn skip(message: impl Into<String>) -> Self {
         Self { policy: Policy::Skip, message: message.into() }
@@ -57,7 +63,12 @@ impl Error {
         Self { policy: Policy::Fatal, message: message.into() }
     }
 
-    /// Returns the failure, or `None` for a skip.
+    /// Says whether the event is stored for later.
+    pub(crate) fn is_deferred(&self) -> bool {
+        matches!(self.policy, Policy::Deferred)
+    }
+
+    /// Returns the failure, or `None` for a skip or a deferral.
     pub(crate) fn failure(self) -> Option<Failure> {
         let (class, detail) = match self.policy {
             Policy::Retry(retry_after) => {
@@ -65,7 +76,7 @@ impl Error {
             }
             Policy::Dead(reason) => (Class::Dead(reason), "handler_refused"),
             Policy::Outage(dependency) => (Class::Outage(dependency), "outage"),
-            Policy::Skip => return None,
+            Policy::Deferred | Policy::Skip => return None,
             Policy::Fatal => (Class::Fatal, "handler_fatal"),
         };
         Some(Failure::new(class, detail, self.message))

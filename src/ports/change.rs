@@ -21,6 +21,17 @@ pub enum Change {
     Person(PersonChange),
     /// Something happened to a post: moves its author's count.
     Post(PostChange),
+    /// A request of the outbox was carried out, passed over or given up: its row is closed.
+    RequestClosed {
+        /// The request's event id.
+        id: String,
+        /// How it ended.
+        ending: RequestEnding,
+        /// What the other side said, in a line.
+        reply: String,
+        /// When, in milliseconds since the Unix epoch.
+        time: i64,
+    },
     /// A user's own statement (one `INSERT`, `UPDATE`, `DELETE`, `REPLACE`, `WITH` or `CREATE`), with parameters
     /// `?1`, `?2`, …
     Statement {
@@ -39,6 +50,17 @@ pub enum Change {
     ThreadPost(ThreadPost),
     /// Greets somebody who registered, once.
     Welcome(Welcome),
+}
+
+/// How a request of the outbox ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestEnding {
+    /// The other side has it.
+    Done,
+    /// It was no longer wanted.
+    Withdrawn,
+    /// It is a dead letter.
+    Dead,
 }
 
 /// Where an event stands among the others of its object.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use postroom_core::{Attempt, Offset, TopicPartition};
 
-use crate::ports::Change;
+use crate::ports::{Change, Endpoints, Ledger};
 
 /// The identity of one store: made with it, kept in it, carried in the metadata of commits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -77,7 +77,7 @@ pub enum Applied {
 pub type StoreFuture<'a, V> = Pin<Box<dyn Future<Output = Result<V, StoreError>> + Send + 'a>>;
 
 /// Positions, attempts and effects of all groups. Every implementation passes the contract suite in the testkit.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Ledger + Endpoints {
     /// Returns the store's identity.
     fn id(&self) -> &StoreId;
 

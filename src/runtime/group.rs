@@ -8,6 +8,7 @@ use std::time::Duration;
 use postroom_core::{Claims, Ordering, Retry, Settings};
 
 use crate::codec::Event;
+use crate::config::Effect;
 use crate::effects::StoreEffect;
 use crate::event::EventType;
 use crate::handler::{BatchHandler, Handler};
@@ -28,6 +29,8 @@ pub struct Group {
     pub(crate) placement: Placement,
     pub(crate) deadline: Duration,
     pub(crate) retry: Retry,
+    /// The configured dependencies whose outage it waits for, beside the store.
+    pub(crate) dependencies: Vec<&'static str>,
     pub(crate) worker: Arc<dyn Worker>,
 }
 
@@ -53,6 +56,7 @@ impl Group {
             placement: Placement::Task,
             deadline: Duration::from_secs(30),
             retry: Retry::default(),
+            dependencies: Vec::new(),
             worker: Arc::new(Single::new(handler)),
         }
     }
@@ -80,6 +84,7 @@ impl Group {
             placement: Placement::Task,
             deadline: Duration::from_secs(30),
             retry: Retry::default(),
+            dependencies: Vec::new(),
             worker,
         }
     }
@@ -136,6 +141,24 @@ impl Group {
     pub fn non_blocking(mut self) -> Self {
         self.placement = Placement::Inline;
         self
+    }
+
+    /// Names a configured dependency, such as a mail relay, whose outage the handler reports with
+    /// [`Error::outage`](crate::handler::Error::outage): its circuit is then shown from the start.
+    #[must_use]
+    pub fn depends_on(mut self, dependency: &'static str) -> Self {
+        self.dependencies.push(dependency);
+        self
+    }
+
+    /// Takes the settings of its table in the configuration.
+    #[must_use]
+    pub(crate) fn configured(self, effect: &Effect) -> Self {
+        self.batch_size(effect.batch)
+            .concurrency(effect.concurrency)
+            .max_attempts(effect.max_attempts)
+            .backoff(effect.backoff.base, effect.backoff.cap)
+            .deadline(effect.deadline)
     }
 
     /// Returns what the core is to know of it.

@@ -121,6 +121,7 @@ impl Observer {
             for (event_type, finish, count) in tally.rows() {
                 let ending = match finish {
                     Finish::Ok => Ending::Ok,
+                    Finish::Deferred => Ending::Deferred,
                     Finish::Skipped => Ending::Skipped,
                     Finish::Duplicate => Ending::Duplicate,
                 };

@@ -245,7 +245,10 @@ fn shape(consumer: &ConsumerConfig, group: &Group) -> GroupShape {
         group: consumer.group.clone(),
         handler: group.name.clone(),
         topics: topics.collect(),
-        dependencies: vec!["store".to_owned()],
+        dependencies: std::iter::once("store")
+            .chain(group.dependencies.iter().copied())
+            .map(str::to_owned)
+            .collect(),
         poll_interval_limit: consumer.max_poll_interval,
     }
 }

@@ -39,9 +39,11 @@ impl<H: Handler> Worker for Single<H> {
                 attempt,
                 deadline: desk.deadline,
                 changes: Vec::new(),
+                store: Arc::clone(&desk.store),
             };
             match desk.in_time(handler.handle(&envelope, &mut context)).await {
                 Ok(Ok(())) => {}
+                Ok(Err(error)) if error.is_deferred() => return deferred(envelope.event_type),
                 Ok(Err(error)) => {
                     let skipped = || passed_over(envelope.event_type, Finish::Skipped);
                     return error.failure().map_or_else(skipped, RunReport::failed);
@@ -85,6 +87,10 @@ fn done(event_type: &'static str) -> RunReport {
 
 fn passed_over(event_type: &'static str, finish: Finish) -> RunReport {
     ended(RunResult::Each(vec![Outcome::Skipped]), Tally::one(event_type, finish))
+}
+
+fn deferred(event_type: &'static str) -> RunReport {
+    ended(RunResult::Each(vec![Outcome::Deferred]), Tally::one(event_type, Finish::Deferred))
 }
 
 fn ended(result: RunResult, tally: Tally) -> RunReport {

@@ -4,6 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finish {
     Ok,
+    Deferred,
     Skipped,
     Duplicate,
 }

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use postroom_core::{Attempt, Offset, TopicPartition};
 
 use crate::adapters::store::SqliteStore;
-use crate::ports::{Applied, Change, Claim, Guard, Store, StoreError, StoreFuture, StoreId, Unit};
+use crate::ports::{
+    Applied, Change, Claim, Endpoint, Endpoints, Guard, Ledger, Reservation, Store, StoreError, StoreFuture,
+    StoreId, Unit,
+};
 
 #[derive(Clone)]
 pub(super) struct Flaky {
@@ -82,5 +86,47 @@ impl Store for Flaky {
             self.there()?;
             self.inner.count_attempt(group, partition, offset, attempt).await
         })
+    }
+}
+
+impl Ledger for Flaky {
+    fn reserve<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        lease: Duration,
+    ) -> StoreFuture<'a, Reservation> {
+        self.inner.reserve(id, owner, now, lease)
+    }
+
+    fn defer<'a>(&'a self, id: &'a str, now: i64, not_before: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+        self.inner.defer(id, now, not_before, reply)
+    }
+
+    fn attempt_failed<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+        self.inner.attempt_failed(id, now, reply)
+    }
+}
+
+impl Endpoints for Flaky {
+    fn endpoint<'a>(&'a self, id: &'a str) -> StoreFuture<'a, Option<Endpoint>> {
+        self.inner.endpoint(id)
+    }
+
+    fn endpoints(&self) -> StoreFuture<'_, Vec<Endpoint>> {
+        self.inner.endpoints()
+    }
+
+    fn put_endpoint(&self, endpoint: Endpoint) -> StoreFuture<'_, ()> {
+        self.inner.put_endpoint(endpoint)
+    }
+
+    fn remove_endpoint<'a>(&'a self, id: &'a str) -> StoreFuture<'a, bool> {
+        self.inner.remove_endpoint(id)
+    }
+
+    fn disable_endpoint<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {
+        self.inner.disable_endpoint(id, now, why)
     }
 }

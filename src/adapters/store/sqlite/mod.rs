@@ -2,8 +2,10 @@
 
 mod cleaning;
 mod dump;
+mod endpoints;
 mod error;
 mod fan_out;
+mod outbox;
 mod position;
 mod project;
 mod reads;

@@ -90,7 +90,13 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<StoreId, StoreError
 }
 
 /// In their order: the version of a file is how many of them it has seen. Never change one that was released.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_webhooks.sql"),
+    include_str!("migrations/0003_outbox.sql"),
+    include_str!("migrations/0004_search.sql"),
+    include_str!("migrations/0005_thumbnails.sql"),
+];
 
 /// Marks a SQLite file as ours: "Post".
 const APPLICATION: i32 = 0x506f_7374;

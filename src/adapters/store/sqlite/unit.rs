@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::position::{self, Pass};
-use super::{project, statement, threads};
+use super::{outbox, project, statement, threads};
 use crate::ports::{Applied, Change, Claim, StoreError, Unit};
 
 /// Applies a unit inside the open transaction. After an error the caller undoes what was done.
@@ -23,6 +23,9 @@ fn carry_out(connection: &Connection, change: &Change) -> Result<(), StoreError>
         Change::Comment(change) => project::comment(connection, change),
         Change::Person(change) => project::person(connection, change),
         Change::Post(change) => project::post(connection, change),
+        Change::RequestClosed { id, ending, reply, time } => {
+            outbox::close(connection, id, *ending, reply, *time)
+        }
         Change::Statement { sql, params } => statement::run(connection, sql, params),
         Change::Subscription(change) => threads::subscription(connection, change),
         Change::ThreadComment(comment) => threads::comment(connection, comment),

@@ -1,0 +1,1 @@
+-- Requests that wait until they are carried out. Times are milliseconds since the Unix epoch.

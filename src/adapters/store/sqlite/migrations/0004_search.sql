@@ -1,0 +1,1 @@
+-- search: posts and comments as they are found.

@@ -1,0 +1,1 @@
+-- thumbnails: what was made of which picture.

@@ -1,0 +1,99 @@
+//! The outbox: mails and deliveries that are due, one row a recipient or endpoint, until they are done.
+//!
+//! A row waits, is taken by a relay, published, and closed by the effect that did it. Of one key (a recipient, an
+//! endpoint) at most one row is out at a time, so that later rows wait for earlier ones, also over days.
+
+use std::time::Duration;
+
+use crate::event::{MailRequested, WebhookRequested};
+use crate::ports::StoreFuture;
+
+/// What the relay asks of the store.
+pub trait Outbox: Send + Sync + 'static {
+    /// Takes up to `limit` rows that are due at `now` (milliseconds since the Unix epoch), the oldest first. Nobody
+    /// else gets them for the span of `lease`: then they are due again.
+    fn take_due(&self, now: i64, limit: u32, lease: Duration) -> StoreFuture<'_, Vec<DueRow>>;
+
+    /// The broker has these rows: they are out. One that is not closed within `patience` no longer holds up later rows
+    /// of its key.
+    fn published(&self, rows: Vec<i64>, now: i64, patience: Duration) -> StoreFuture<'_, ()>;
+
+    /// These rows could not be published: they are due again.
+    fn given_back(&self, rows: Vec<i64>) -> StoreFuture<'_, ()>;
+
+    /// How many rows wait or are out, and since when the oldest that is due waits.
+    fn backlog(&self, now: i64) -> StoreFuture<'_, OutboxBacklog>;
+}
+
+/// A row that is to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueRow {
+    /// Its number.
+    pub row: i64,
+    /// What is asked for.
+    pub request: Request,
+}
+
+/// What a row asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// A mail.
+    Mail(Box<MailRequested>),
+    /// A delivery to an endpoint.
+    Webhook(Box<WebhookRequested>),
+}
+
+/// What waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutboxBacklog {
+    /// Rows that are not closed.
+    pub pending: u64,
+    /// Since when the oldest row that is due waits, in milliseconds since the Unix epoch.
+    pub oldest_due: Option<i64>,
+}
+
+/// What the effects that carry rows out ask of the store: each is done once, whatever crashes.
+///
+/// `id` is the request's event id. Closing a row is part of the unit that finishes the record:
+/// [`Change::RequestClosed`](crate::ports::Change::RequestClosed).
+pub trait Ledger: Send + Sync + 'static {
+    /// Reserves the right to carry a request out until `now` + `lease`, and counts the attempt.
+    fn reserve<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        lease: Duration,
+    ) -> StoreFuture<'a, Reservation>;
+
+    /// The attempt failed and is over, and the request waits in the outbox until `not_before`; `reply` is what the
+    /// other side said. The reservation is given up.
+    fn defer<'a>(&'a self, id: &'a str, now: i64, not_before: i64, reply: &'a str) -> StoreFuture<'a, ()>;
+
+    /// The attempt failed and is over, for one more in this process, or for a dead letter. The reservation is given up.
+    fn attempt_failed<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()>;
+}
+
+/// The answer to a reservation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reservation {
+    /// It is ours, for the attempt of this number, from 1, over restarts and deferrals.
+    Ours {
+        /// The attempt.
+        attempt: u32,
+    },
+    /// It is ours, and an attempt before ended without a word: whether the other side has it is unknown.
+    Unknown {
+        /// The attempt.
+        attempt: u32,
+    },
+    /// It was carried out already.
+    Done,
+    /// Somebody else is at it, until then (milliseconds since the Unix epoch).
+    Held {
+        /// The end of their lease.
+        until: i64,
+    },
+    /// It is no longer wanted: the recipient unsubscribed or is gone, the endpoint is disabled.
+    Withdrawn,
+}
