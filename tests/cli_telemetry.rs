@@ -238,7 +238,7 @@ fn series_of_a_partition_end_when_it_goes_to_another_member() {
 }
 
 #[test]
-fn a_process_is_ready_when_every_group_is_a_member_and_the_store_answers() {
+fn a_process_is_ready_when_every_group_is_a_member_and_the_store_and_a_broker_answer() {
     let metrics = metrics();
     let board = Arc::clone(metrics.board());
     let ill = |board: &Board| match board.readiness() {
@@ -256,6 +256,14 @@ fn a_process_is_ready_when_every_group_is_a_member_and_the_store_answers() {
     group.publish(GroupReport { store_reachable: false, ..running.clone() });
     assert_eq!(ill(&board), "postroom.project: the store does not answer");
     assert_eq!(board.liveness(), Health::Well, "a restart would not help");
+
+    let partitions = vec![PartitionReport { position: Some(5), end: Some(5), ..PartitionReport::default() }];
+    group.publish(GroupReport { brokers_away: true, partitions, ..running.clone() });
+    assert_eq!(ill(&board), "postroom.project: no Kafka broker answers");
+    assert_eq!(board.liveness(), Health::Well, "a restart would not help");
+    let status = board.status();
+    let verdict = &status.groups.first().unwrap().partitions.first().unwrap().verdict;
+    assert_eq!(verdict, &Verdict::BrokersAway, "what is in the log is not known");
 
     group.publish(running);
     board.draining();

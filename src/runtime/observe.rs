@@ -214,6 +214,7 @@ impl Observer {
             state: self.state,
             halted: self.halted.clone(),
             store_reachable: self.store_reachable,
+            brokers_away: self.logs.brokers_are_away(),
             partitions: self.reporter.partitions(now, &snapshot),
             topic_partitions: self.logs.topic_partitions(),
             runs_in_flight: snapshot.runs_in_flight,
