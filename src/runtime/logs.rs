@@ -13,6 +13,7 @@ use crate::ports::{Edge, EdgeError, LogRange};
 #[derive(Debug, Default)]
 pub(crate) struct Logs {
     ranges: Mutex<BTreeMap<TopicPartition, Option<LogRange>>>,
+    counts: Mutex<BTreeMap<String, usize>>,
     /// Looks that found no broker, one after the other.
     unanswered: AtomicU32,
 }
@@ -36,18 +37,26 @@ impl Logs {
         self.unanswered.load(Ordering::Relaxed) >= AWAY_AFTER
     }
 
-    /// How many partitions of each topic are watched here.
+    /// How many partitions each topic has on the cluster.
     pub(crate) fn topic_partitions(&self) -> Vec<(String, usize)> {
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for partition in self.lock().keys() {
-            *counts.entry(partition.topic.to_string()).or_default() += 1;
-        }
-        counts.into_iter().collect()
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.iter().map(|(topic, count)| (topic.clone(), *count)).collect()
     }
 
-    /// Looks them up every `interval` until it is dropped.
-    pub(crate) async fn keep_fresh(self: Arc<Self>, edge: Arc<dyn Edge>, interval: Duration) {
+    /// Looks them up every `interval` until it is dropped, and how many partitions `topics` have.
+    pub(crate) async fn keep_fresh(
+        self: Arc<Self>,
+        edge: Arc<dyn Edge>,
+        topics: Vec<String>,
+        interval: Duration,
+    ) {
         loop {
+            for topic in &topics {
+                if let Ok(count) = edge.partition_count(topic).await {
+                    let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+                    counts.insert(topic.clone(), count);
+                }
+            }
             let watched: Vec<_> = self.lock().keys().cloned().collect();
             for partition in watched {
                 match edge.log_range(&partition).await {

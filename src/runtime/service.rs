@@ -168,6 +168,7 @@ impl Service {
     ) -> Result<(), StartError> {
         let effect = config.effects.named(&group.name);
         let consumer = wiring::consumer(config, &group, &effect, self.store.id(), share, broker);
+        let topics = consumer.topics.clone();
         let metrics = Arc::new(self.metrics.group(&shape(&consumer, &group))?);
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
         let desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), store);
@@ -197,7 +198,7 @@ impl Service {
             // The receiver is gone only when nobody waits for the end any more.
             drop(done.send(driver.run().await));
         });
-        self.helpers.spawn(logs.keep_fresh(edge, LOG_INTERVAL));
+        self.helpers.spawn(logs.keep_fresh(edge, topics, LOG_INTERVAL));
         self.controls.push(control);
         self.running.push(Box::pin(async move {
             let lost =
