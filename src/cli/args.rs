@@ -78,6 +78,12 @@ pub(crate) enum Command {
         after_help = "Examples:\n  postroom emit comment.created post_id=hello comment_id=c1 author=ada body='First!'\n  postroom emit post.published -f post.json\n  postroom emit user.registered user_id=ada subscribed=true --dry-run"
     )]
     Emit(EmitArgs),
+    /// Print what other tools need: alert rules, the Grafana dashboard
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  postroom export alerts > postroom.rules.yml\n  postroom export dashboard > postroom.json"
+    )]
+    Export(ExportCommand),
     /// Publish a file of events, one JSON object a line
     #[command(
         after_help = "Examples:\n  postroom import events.jsonl --dry-run     what would be published\n  postroom import events.jsonl"
@@ -372,6 +378,19 @@ pub(crate) struct StatusArgs {
     /// How to print
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,
+}
+
+/// The commands below `export`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExportCommand {
+    /// Rules for Prometheus; each alert names its page of the manual
+    Alerts {
+        /// As a PrometheusRule object of the Prometheus operator
+        #[arg(long)]
+        kubernetes: bool,
+    },
+    /// The dashboard, as Grafana imports it
+    Dashboard,
 }
 
 /// Arguments of `version`.

@@ -17,6 +17,7 @@ mod dlq;
 mod effects;
 mod emit;
 mod exit;
+mod export;
 mod failure;
 mod feed;
 mod fetch;
@@ -75,6 +76,7 @@ fn dispatch(cli: &Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Demo(arguments) => demo::run(&cli.global, arguments, terminal),
         Command::Dlq(command) => dlq::run(&cli.global, command, terminal),
         Command::Emit(arguments) => emit::run(&cli.global, arguments, terminal),
+        Command::Export(command) => export::run(command, terminal),
         Command::Import(arguments) => import::run(&cli.global, arguments, terminal),
         Command::Run(arguments) => run::run(&cli.global, arguments, terminal),
         Command::Status(arguments) => status::run(&cli.global, arguments, terminal),
