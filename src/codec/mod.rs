@@ -120,6 +120,11 @@ impl Codec {
         Ok(())
     }
 
+    /// Says whether a name stands for a schema here.
+    pub fn knows(&self, schema: SchemaRef) -> bool {
+        self.known(schema).is_ok()
+    }
+
     fn known(&self, schema: SchemaRef) -> Result<&'static Ready, DecodeError> {
         let schemas = self.schemas.read().unwrap_or_else(PoisonError::into_inner);
         let found = match schema {

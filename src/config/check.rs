@@ -12,6 +12,7 @@ pub(crate) fn check(config: &Config, reader: &mut Reader<'_>) {
     security(config, reader);
     topics(config, reader);
     memory(config, reader);
+    crate::config::registry::check(&config.registry, reader);
     for (name, effect) in config.effects.iter() {
         check_effect(name, effect, config, reader);
     }

@@ -13,6 +13,7 @@ mod load;
 mod part;
 mod problem;
 mod reference;
+mod registry;
 mod secret;
 mod sections;
 mod size;
@@ -23,10 +24,11 @@ pub use librdkafka::RawProperties;
 pub use load::{Flag, Loaded, Origin, Setting, Sources, load};
 pub use problem::{Problem, Problems};
 pub use reference::reference;
+pub use registry::Registry;
 pub use secret::Secret;
 pub use sections::{
     Admin, Backoff, Config, DeadLetterLimit, Effect, Effects, GroupProtocol, Http, Kafka, Log, LogFormat,
-    Memory, OnGap, Registry, Sasl, SaslMechanism, Security, Shutdown, Start, StoreSection, Tls, Topics,
+    Memory, OnGap, Sasl, SaslMechanism, Security, Shutdown, Start, StoreSection, Tls, Topics,
 };
 pub use size::ByteSize;
 pub(crate) use span::parse as parse_span;

@@ -11,6 +11,7 @@ use crate::config::leaf::{Brokers, Listen, StoreUrl, Template};
 use crate::config::librdkafka::RawProperties;
 use crate::config::load::Reader;
 use crate::config::part::{Described, Part, join, section};
+use crate::config::registry::Registry;
 use crate::config::secret::Secret;
 use crate::config::size::ByteSize;
 
@@ -159,14 +160,6 @@ section! {
     pub struct Memory {
         /// What fetched and unfinished records may use, over all groups of the process. librdkafka's queues are derived from it.
         budget: ByteSize = ByteSize::mib(256),
-    }
-}
-
-section! {
-    /// `[registry]`: where writer schemas are found.
-    pub struct Registry {
-        /// A directory with `index.toml` and the schemas; those built into the program where it is not set.
-        directory: Option<PathBuf> = None,
     }
 }
 

@@ -14,6 +14,7 @@ mod letters;
 mod logs;
 mod observe;
 mod report;
+mod schemas;
 mod service;
 pub mod shutdown;
 mod single;

@@ -9,7 +9,6 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::adapters::registry;
 use crate::adapters::store::SqliteStore;
 use crate::codec::Codec;
 use crate::config::{Config, StoreUrl};
@@ -21,6 +20,7 @@ use crate::runtime::ending::Ending;
 use crate::runtime::group::Group;
 use crate::runtime::inbox::Control;
 use crate::runtime::logs::Logs;
+use crate::runtime::schemas::Schemas;
 use crate::runtime::start::StartRules;
 use crate::runtime::threads::HandlerThreads;
 use crate::runtime::wiring;
@@ -41,6 +41,7 @@ pub struct Service {
     store: SqliteStore,
     producer: Producer,
     codec: Codec,
+    schemas: Option<Arc<Schemas>>,
     metrics: Metrics,
     threads: HandlerThreads,
     /// What runs beside the groups; ends with them.
@@ -87,8 +88,7 @@ impl Service {
         if groups.is_empty() {
             return Err(StartError::NothingToDo);
         }
-        let codec = registry::codec(wiring::limits(config), config.registry.directory.as_deref())
-            .map_err(StartError::Schemas)?;
+        let (codec, server) = wiring::schemas(config).map_err(StartError::Schemas)?;
         let store = open_store(config).await?;
         let producer = Producer::start(&wiring::producer(config))?;
         metrics.board().connected_to(&config.kafka.brokers.to_string());
@@ -98,6 +98,8 @@ impl Service {
             controls: Vec::new(),
             store,
             producer,
+            schemas: server
+                .map(|server| Arc::new(Schemas::new(codec.clone(), Arc::new(server), config.registry.grace))),
             codec,
             metrics,
             threads: HandlerThreads::start().map_err(|error| StartError::Thread(error.to_string()))?,
@@ -171,7 +173,8 @@ impl Service {
         let topics = consumer.topics.clone();
         let metrics = Arc::new(self.metrics.group(&shape(&consumer, &group))?);
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
-        let desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), store);
+        let mut desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), store);
+        desk.schemas.clone_from(&self.schemas);
         let name = Arc::clone(&desk.group);
         let rules = StartRules::new(config, &group, &effect, &desk.retry_topic);
         let settings = wiring::settings(config, &group, &effect, share);

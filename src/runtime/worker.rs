@@ -7,11 +7,12 @@ use std::sync::Arc;
 use postroom_core::{Class, Dependency, Ended, Failure, Outcome, Reason, Run, RunResult};
 use tokio::sync::Mutex;
 
-use crate::codec::Codec;
-use crate::event::{EventType, RawRecord};
+use crate::codec::{Codec, DecodeError, Event, SchemaRef};
+use crate::event::{Envelope, EventType, RawRecord};
 use crate::kafka::REPLAY_OF;
 use crate::ports::{Applied, Claim, Store, StoreError, Unit};
 use crate::runtime::group::Group;
+use crate::runtime::schemas::Schemas;
 use crate::runtime::tally::{OTHER, Tally};
 
 /// The claim under which a generation's units are applied, shared by its runs.
@@ -25,6 +26,8 @@ pub(crate) struct Desk {
     /// The kinds of events that the group wants.
     pub(crate) types: &'static [EventType],
     pub(crate) codec: Codec,
+    /// Where schemas that the codec lacks are learnt; `None` where there is nobody to ask.
+    pub(crate) schemas: Option<Arc<Schemas>>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) deadline: std::time::Duration,
 }
@@ -66,8 +69,35 @@ impl Desk {
             group: Arc::from(name),
             types: group.types,
             codec,
+            schemas: None,
             store,
             deadline: group.deadline,
+        }
+    }
+
+    /// Decodes a record, and learns its schema where it has to.
+    pub(crate) async fn envelope<E: Event>(
+        &self,
+        record: &RawRecord,
+    ) -> Result<Option<Envelope<E>>, Failure> {
+        match self.codec.envelope_of::<E>(record, self.types) {
+            Ok(envelope) => Ok(envelope),
+            Err(DecodeError::NeedsSchema(name)) if self.schemas.is_some() => {
+                self.learn(name).await?;
+                Ok(self.codec.envelope_of::<E>(record, self.types)?)
+            }
+            Err(error) => Err(Failure::from(error)),
+        }
+    }
+
+    /// Learns a schema that a record needs.
+    ///
+    /// # Errors
+    /// There is nobody to ask, or what the registry said.
+    pub(crate) async fn learn(&self, name: SchemaRef) -> Result<(), Failure> {
+        match &self.schemas {
+            Some(schemas) => schemas.learn(name).await,
+            None => Err(Failure::from(DecodeError::NeedsSchema(name))),
         }
     }
 
