@@ -44,7 +44,8 @@ impl Schemas {
         let now = Instant::now();
         let known = missing.get(&name).copied();
         if let Some(known) = known
-            && now.duration_since(known.since) >= self.grace
+            // It was asked for after the grace, too.
+            && known.asked.duration_since(known.since) >= self.grace
             && now.duration_since(known.asked) < ASK_AGAIN
         {
             return Err(Failure::from(DecodeError::NeedsSchema(name)));
