@@ -46,7 +46,7 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
 /// Makes the group of an effect, or says what the configuration lacks for it.
 fn group(name: &str, _config: &Config) -> Result<Group, &'static str> {
     match name {
-        "notify" => Ok(Group::effect(Notify)),
+        "notify" => Ok(Group::effect(Notify::default())),
         "project" => Ok(Group::effect(Project)),
         _ => Err("it is not built yet"),
     }

@@ -7,7 +7,7 @@ mod notify;
 mod origin;
 mod project;
 
-pub use notify::Notify;
+pub use notify::{Notify, NotifySettings};
 pub use project::Project;
 
 use postroom_core::Failure;

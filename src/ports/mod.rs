@@ -9,8 +9,9 @@ mod schemas;
 mod store;
 
 pub use change::{
-    Arrival, Change, CommentChange, CommentFact, Origin, Param, PersonChange, PersonContent, PersonFact,
-    PostChange, PostContent, PostFact, RequestEnding, SubscriptionChange, ThreadComment, ThreadPost, Welcome,
+    Arrival, Change, CommentChange, CommentFact, MailSource, Origin, Param, PersonChange, PersonContent,
+    PersonFact, PostChange, PostContent, PostFact, RequestEnding, SubscriptionChange, ThreadComment,
+    ThreadPost, ThreadText, WebhookEvent, Welcome,
 };
 pub use edge::{CommittedPosition, Edge, EdgeError, EdgeEvent, EdgeFuture, LogRange};
 pub use endpoints::{Endpoint, Endpoints};

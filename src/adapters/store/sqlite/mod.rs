@@ -5,14 +5,18 @@ mod dump;
 mod endpoints;
 mod error;
 mod fan_out;
+mod ledger;
+mod mails;
 mod outbox;
 mod position;
 mod project;
+mod queue;
 mod reads;
 mod schema;
 mod statement;
 mod threads;
 mod unit;
+mod webhooks;
 mod writer;
 
 use std::path::Path;
