@@ -6,6 +6,7 @@ mod endpoints;
 mod objects;
 mod outbox;
 mod store;
+mod web;
 
 pub use change::{
     Arrival, Change, CommentChange, CommentFact, Origin, Param, PersonChange, PersonContent, PersonFact,
@@ -18,3 +19,4 @@ pub use outbox::{DueRow, Ledger, Outbox, OutboxBacklog, Request, Reservation};
 pub use store::{
     Applied, Claim, Epoch, Expansion, FanOut, Guard, Rest, Store, StoreError, StoreFuture, StoreId, Unit,
 };
+pub use web::{Wanted, Web, WebError, WebFuture, WebMethod, WebRequest, WebResponse};
