@@ -1,9 +1,15 @@
 //! Which effects a command runs, as groups.
 
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use postroom_core::Ordering;
+
+use crate::adapters::web::{WebClient, WebSettings};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::config::Config;
-use crate::effects::{Notify, Project};
+use crate::effects::{Notify, Project, Webhooks};
 use crate::runtime::Group;
 
 /// The effects that come with Postroom.
@@ -28,7 +34,11 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
         if !effect.enabled {
             continue;
         }
-        match group(name, config) {
+        let made = match name {
+            "webhooks" => Ok(webhooks(config)?),
+            _ => group(name, config),
+        };
+        match made {
             Ok(group) => enabled.push(group.configured(&effect)),
             Err(lacking) if only.iter().any(|wanted| wanted == name) => {
                 return Err(Failure::new(Exit::Configuration, format!("{name} cannot run: {lacking}")));
@@ -50,4 +60,22 @@ fn group(name: &str, _config: &Config) -> Result<Group, &'static str> {
         "project" => Ok(Group::effect(Project)),
         _ => Err("it is not built yet"),
     }
+}
+
+/// Makes the group that tells endpoints. One delivery of an endpoint is out at a time, so none waits for another here,
+/// and there is room for many that hang.
+fn webhooks(config: &Config) -> Result<Group, Failure> {
+    let client = web_client(config)?;
+    let now = || jiff::Timestamp::now().as_millisecond();
+    let owner = format!("{}-{:016x}", std::process::id(), fastrand::u64(..));
+    let effect = Webhooks::new(Arc::new(client), Arc::new(now), config.webhooks.budget, owner);
+    let group = Group::each("webhooks", effect).ordering(Ordering::Unordered);
+    Ok(group.concurrency(NonZeroUsize::new(1_024).unwrap_or(NonZeroUsize::MIN)))
+}
+
+/// Makes the client for hosts that others named.
+pub(crate) fn web_client(config: &Config) -> Result<WebClient, Failure> {
+    WebSettings::of(&config.webhooks)
+        .and_then(WebClient::new)
+        .map_err(|why| Failure::new(Exit::Configuration, why))
 }

@@ -25,6 +25,7 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts the log and the pages.
     pub(crate) fn start(loaded: &Loaded, terminal: &Terminal) -> Result<Self, Failure> {
+        raise_file_limit();
         let build = BuildInfo::current(crate::kafka::client_version());
         let metrics = Metrics::new(&build, Arc::new(Board::new(&build.version)))?;
         let log = start_log(loaded, Some(&metrics), terminal)?;
@@ -113,6 +114,22 @@ impl From<StartError> for Failure {
         }
     }
 }
+
+/// Takes as many file handles as the system lets us have: each delivery that waits for an endpoint holds one, and many
+/// systems begin with 1,024.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(FILES).min(FILES);
+    if limit.current.is_some_and(|current| current < most) {
+        limit.current = Some(most);
+        // Where it is refused, the limit stays as it was.
+        setrlimit(Resource::Nofile, limit).unwrap_or_default();
+    }
+}
+
+/// More than this is of no use.
+const FILES: u64 = 65_536;
 
 /// Makes the runtime of a command.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

@@ -18,6 +18,7 @@ mod secret;
 mod sections;
 mod size;
 mod span;
+mod webhooks;
 
 pub use leaf::{Broker, Brokers, Listen, StoreUrl, Template};
 pub use librdkafka::RawProperties;
@@ -32,3 +33,4 @@ pub use sections::{
 };
 pub use size::ByteSize;
 pub(crate) use span::parse as parse_span;
+pub use webhooks::{Allowed, AllowedHosts, Ports, Webhooks};

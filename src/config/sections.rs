@@ -14,6 +14,7 @@ use crate::config::part::{Described, Part, join, section};
 use crate::config::registry::Registry;
 use crate::config::secret::Secret;
 use crate::config::size::ByteSize;
+use crate::config::webhooks::Webhooks;
 
 section! {
     /// The whole configuration. Made by [`load`](crate::config::load).
@@ -38,6 +39,8 @@ section! {
         store: StoreSection = StoreSection::default(),
         /// The topics that Postroom makes and reads.
         topics: Topics = Topics::default(),
+        /// How endpoints of others are told of events.
+        webhooks: Webhooks = Webhooks::default(),
     }
 }
 
@@ -208,12 +211,12 @@ section! {
         max_attempts: NonZeroU32 = at_least_one_u32(8),
         /// The waits between attempts.
         backoff: Backoff = Backoff::default(),
-        /// How many runs may be in flight.
-        concurrency: NonZeroUsize = at_least_one(16),
-        /// How many records an effect in the store takes in one transaction.
-        batch: NonZeroUsize = at_least_one(500),
-        /// How long one attempt may take before it is cancelled.
-        deadline: Duration = Duration::from_secs(30),
+        /// How many runs may be in flight. Where it is not set, the effect's own: 16 for effects in the store, 1024 for `webhooks`.
+        concurrency: Option<NonZeroUsize> = None,
+        /// How many records an effect in the store takes in one transaction. Where it is not set, the effect's own: 500.
+        batch: Option<NonZeroUsize> = None,
+        /// How long one attempt may take before it is cancelled. Where it is not set, the effect's own: 30s.
+        deadline: Option<Duration> = None,
         /// Where a group that is new begins.
         start: Start = Start::Earliest,
         /// What to do where the log no longer holds the next record.
@@ -362,12 +365,5 @@ const fn at_least_one_u32(count: u32) -> NonZeroU32 {
     match NonZeroU32::new(count) {
         Some(count) => count,
         None => NonZeroU32::MIN,
-    }
-}
-
-const fn at_least_one(count: usize) -> NonZeroUsize {
-    match NonZeroUsize::new(count) {
-        Some(count) => count,
-        None => NonZeroUsize::MIN,
     }
 }

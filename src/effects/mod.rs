@@ -6,9 +6,11 @@
 mod notify;
 mod origin;
 mod project;
+pub mod webhooks;
 
 pub use notify::{Notify, NotifySettings};
 pub use project::Project;
+pub use webhooks::Webhooks;
 
 use postroom_core::Failure;
 

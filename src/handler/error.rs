@@ -16,6 +16,8 @@ pub struct Error {
 enum Policy {
     Retry(Option<Duration>),
     Dead(Reason),
+    /// With the detail beneath the reason.
+    Refused(Reason, &'static str),
     Outage(Dependency),
     Deferred,
     Skip,
@@ -43,6 +45,11 @@ impl Error {
         Self { policy: Policy::Dead(Reason::Invalid), message: message.into() }
     }
 
+    /// The other side was asked for as long as the time budget allows: a dead letter with reason `exhausted`.
+    pub(crate) fn exhausted(message: impl Into<String>) -> Self {
+        Self { policy: Policy::Dead(Reason::Exhausted), message: message.into() }
+    }
+
     /// A configured dependency is away: wait and probe, spend no attempt, dead-letter nothing.
     pub fn outage(dependency: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { policy: Policy::Outage(Dependency(dependency.into())), message: message.into() }
@@ -63,9 +70,25 @@ impl Error {
         Self { policy: Policy::Fatal, message: message.into() }
     }
 
+    /// Names the detail beneath a dead letter's reason: a word of a closed list.
+    pub(crate) fn detail(mut self, detail: &'static str) -> Self {
+        if let Policy::Dead(reason) = self.policy {
+            self.policy = Policy::Refused(reason, detail);
+        }
+        self
+    }
+
     /// Says whether the event is stored for later.
     pub(crate) fn is_deferred(&self) -> bool {
         matches!(self.policy, Policy::Deferred)
+    }
+
+    /// Says whether the record is finished by it: as a dead letter, or passed over.
+    pub(crate) fn is_final(&self) -> bool {
+        match self.policy {
+            Policy::Dead(_) | Policy::Refused(..) | Policy::Skip => true,
+            Policy::Retry(_) | Policy::Outage(_) | Policy::Deferred | Policy::Fatal => false,
+        }
     }
 
     /// Returns the failure, or `None` for a skip or a deferral.
@@ -75,6 +98,7 @@ impl Error {
                 (Class::Transient { retry_after, ended: Ended::ByError }, "handler_error")
             }
             Policy::Dead(reason) => (Class::Dead(reason), "handler_refused"),
+            Policy::Refused(reason, detail) => (Class::Dead(reason), detail),
             Policy::Outage(dependency) => (Class::Outage(dependency), "outage"),
             Policy::Deferred | Policy::Skip => return None,
             Policy::Fatal => (Class::Fatal, "handler_fatal"),

@@ -7,6 +7,7 @@ mod objects;
 mod outbox;
 mod schemas;
 mod store;
+mod web;
 
 pub use change::{
     Arrival, Change, CommentChange, CommentFact, MailSource, Origin, Param, PersonChange, PersonContent,
@@ -21,3 +22,4 @@ pub use schemas::{RegistryAway, SchemaFuture, SchemaSource};
 pub use store::{
     Applied, Claim, Epoch, Expansion, FanOut, Guard, Rest, Store, StoreError, StoreFuture, StoreId, Unit,
 };
+pub use web::{Wanted, Web, WebError, WebFuture, WebMethod, WebRequest, WebResponse};
