@@ -3,7 +3,7 @@
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::config::Config;
-use crate::effects::{Notify, Project};
+use crate::effects::{Notify, Project, Search};
 use crate::runtime::Group;
 
 /// The effects that come with Postroom.
@@ -48,6 +48,7 @@ fn group(name: &str, _config: &Config) -> Result<Group, &'static str> {
     match name {
         "notify" => Ok(Group::effect(Notify)),
         "project" => Ok(Group::effect(Project)),
+        "search" => Ok(Group::effect(Search)),
         _ => Err("it is not built yet"),
     }
 }

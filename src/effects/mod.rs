@@ -6,9 +6,11 @@
 mod notify;
 mod origin;
 mod project;
+mod search;
 
 pub use notify::Notify;
 pub use project::Project;
+pub use search::Search;
 
 use postroom_core::Failure;
 

@@ -3,7 +3,9 @@
 //! How a row answers to an event is one rule (`life`) for every engine; the engine loads and saves rows.
 
 mod life;
+mod plain;
 mod reading;
+mod segment;
 mod sqlite;
 
 pub use reading::{AuthorLine, PositionRow, PostLine, ReasonCount, Summary};

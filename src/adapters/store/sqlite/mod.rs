@@ -1,6 +1,7 @@
 //! The store in one SQLite file: one host, any number of processes.
 
 mod cleaning;
+mod documents;
 mod dump;
 mod endpoints;
 mod error;
