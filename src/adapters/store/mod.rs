@@ -4,8 +4,10 @@
 
 mod life;
 mod plain;
+mod query;
 mod reading;
 mod segment;
+mod snippet;
 mod sqlite;
 
 pub use reading::{AuthorLine, PositionRow, PostLine, ReasonCount, Summary};

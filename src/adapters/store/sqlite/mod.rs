@@ -11,6 +11,7 @@ mod position;
 mod project;
 mod reads;
 mod schema;
+mod search;
 mod statement;
 mod threads;
 mod unit;
