@@ -9,7 +9,7 @@ use crate::adapters::web::{WebClient, WebSettings};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::config::Config;
-use crate::effects::{Notify, Project, Webhooks};
+use crate::effects::{Notify, Project, Search, Webhooks};
 use crate::runtime::Group;
 
 /// The effects that come with Postroom.
@@ -58,6 +58,7 @@ fn group(name: &str, _config: &Config) -> Result<Group, &'static str> {
     match name {
         "notify" => Ok(Group::effect(Notify::default())),
         "project" => Ok(Group::effect(Project)),
+        "search" => Ok(Group::effect(Search)),
         _ => Err("it is not built yet"),
     }
 }

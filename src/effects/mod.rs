@@ -6,10 +6,12 @@
 mod notify;
 mod origin;
 mod project;
+mod search;
 pub mod webhooks;
 
 pub use notify::{Notify, NotifySettings};
 pub use project::Project;
+pub use search::Search;
 pub use webhooks::Webhooks;
 
 use postroom_core::Failure;

@@ -4,6 +4,7 @@
 //! is written down once, beside the engines (`adapters::store`).
 
 use crate::event::EventId;
+use crate::ports::DocumentChange;
 
 /// One change to a table.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +20,8 @@ pub enum Change {
     Comment(CommentChange),
     /// Something happened to an account: moves what mail to that person needs.
     Contact(PersonChange),
+    /// Something happened to a post or a comment that can be found.
+    Document(Box<DocumentChange>),
     /// Something happened to a person's account.
     Person(PersonChange),
     /// Something happened to a post: moves its author's count.

@@ -6,6 +6,7 @@ mod endpoints;
 mod objects;
 mod outbox;
 mod schemas;
+mod search;
 mod store;
 mod web;
 
@@ -19,6 +20,10 @@ pub use endpoints::{Endpoint, Endpoints};
 pub use objects::{ObjectError, ObjectFuture, Objects};
 pub use outbox::{DueRow, Ledger, Outbox, OutboxBacklog, Request, Reservation};
 pub use schemas::{RegistryAway, SchemaFuture, SchemaSource};
+pub use search::{
+    DocumentBody, DocumentChange, DocumentContent, DocumentFact, DocumentKind, LARGEST_PAGE, LONGEST_REQUEST,
+    Search, SearchHit, SearchPage, SearchRequest, Snippet,
+};
 pub use store::{
     Applied, Claim, Epoch, Expansion, FanOut, Guard, Rest, Store, StoreError, StoreFuture, StoreId, Unit,
 };

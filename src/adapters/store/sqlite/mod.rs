@@ -1,6 +1,7 @@
 //! The store in one SQLite file: one host, any number of processes.
 
 mod cleaning;
+mod documents;
 mod dump;
 mod endpoints;
 mod error;
@@ -13,6 +14,7 @@ mod project;
 mod queue;
 mod reads;
 mod schema;
+mod search;
 mod statement;
 mod threads;
 mod unit;

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::position::{self, Pass};
-use super::{mails, outbox, project, statement, threads, webhooks};
+use super::{documents, mails, outbox, project, statement, threads, webhooks};
 use crate::ports::{Applied, Change, Claim, StoreError, Unit};
 
 /// Applies a unit inside the open transaction. After an error the caller undoes what was done.
@@ -22,6 +22,7 @@ fn carry_out(connection: &Connection, change: &Change) -> Result<(), StoreError>
         Change::Active { user, time } => project::active(connection, user, *time),
         Change::Comment(change) => project::comment(connection, change),
         Change::Contact(change) => mails::contact(connection, change),
+        Change::Document(change) => documents::apply(connection, change),
         Change::Person(change) => project::person(connection, change),
         Change::Post(change) => project::post(connection, change),
         Change::RequestClosed { id, ending, reply, time } => {
