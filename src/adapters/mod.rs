@@ -1,4 +1,5 @@
 //! The outside world, as the ports see it.
 
+pub mod cache;
 pub mod registry;
 pub mod store;

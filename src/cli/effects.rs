@@ -1,9 +1,14 @@
 //! Which effects a command runs, as groups.
 
+use std::sync::Arc;
+
+use crate::adapters::cache::{HttpCache, RedisCache};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::config::Config;
-use crate::effects::{Notify, Project};
+use crate::effects::{Notify, Project, Purge};
+use crate::event::EventType;
+use crate::ports::Cache;
 use crate::runtime::Group;
 
 /// The effects that come with Postroom.
@@ -44,10 +49,29 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
 }
 
 /// Makes the group of an effect, or says what the configuration lacks for it.
-fn group(name: &str, _config: &Config) -> Result<Group, &'static str> {
+fn group(name: &str, config: &Config) -> Result<Group, &'static str> {
     match name {
         "notify" => Ok(Group::effect(Notify)),
         "project" => Ok(Group::effect(Project)),
+        "purge" => purge(config),
         _ => Err("it is not built yet"),
     }
 }
+
+/// Makes the group that purges caches, where there is one to purge.
+fn purge(config: &Config) -> Result<Group, &'static str> {
+    let settings = &config.purge;
+    let mut caches: Vec<Arc<dyn Cache>> = Vec::new();
+    if !settings.urls.0.is_empty() || settings.surrogate_url.is_some() {
+        caches.push(Arc::new(HttpCache::new(settings)));
+    }
+    if let Some(url) = &settings.redis {
+        caches.push(Arc::new(RedisCache::new(url, settings.redis_password.as_ref(), settings.timeout)));
+    }
+    if caches.is_empty() {
+        return Err("[purge] names no cache: set purge.urls, purge.surrogate_url or purge.redis");
+    }
+    Ok(Group::batches("purge", Purge::new(settings, caches)).of_types(&PURGED).depends_on("cache"))
+}
+
+static PURGED: [EventType; 8] = Purge::TYPES;

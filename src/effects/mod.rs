@@ -6,9 +6,11 @@
 mod notify;
 mod origin;
 mod project;
+mod purge;
 
 pub use notify::Notify;
 pub use project::Project;
+pub use purge::Purge;
 
 use postroom_core::Failure;
 

@@ -1,5 +1,6 @@
 //! One small trait a file for the outside world; no implementation.
 
+mod cache;
 mod change;
 mod edge;
 mod endpoints;
@@ -7,6 +8,7 @@ mod objects;
 mod outbox;
 mod store;
 
+pub use cache::{Cache, CacheError, CacheFuture, Stale};
 pub use change::{
     Arrival, Change, CommentChange, CommentFact, Origin, Param, PersonChange, PersonContent, PersonFact,
     PostChange, PostContent, PostFact, RequestEnding, SubscriptionChange, ThreadComment, ThreadPost, Welcome,
