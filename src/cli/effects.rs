@@ -61,12 +61,13 @@ fn group(name: &str, config: &Config) -> Result<Group, &'static str> {
 /// Makes the group that purges caches, where there is one to purge.
 fn purge(config: &Config) -> Result<Group, &'static str> {
     let settings = &config.purge;
+    // From the inside outwards: pages are made of values.
     let mut caches: Vec<Arc<dyn Cache>> = Vec::new();
-    if !settings.urls.0.is_empty() || settings.surrogate_url.is_some() {
-        caches.push(Arc::new(HttpCache::new(settings)));
-    }
     if let Some(url) = &settings.redis {
         caches.push(Arc::new(RedisCache::new(url, settings.redis_password.as_ref(), settings.timeout)));
+    }
+    if !settings.urls.0.is_empty() || settings.surrogate_url.is_some() {
+        caches.push(Arc::new(HttpCache::new(settings)));
     }
     if caches.is_empty() {
         return Err("[purge] names no cache: set purge.urls, purge.surrogate_url or purge.redis");

@@ -25,7 +25,7 @@ pub use librdkafka::RawProperties;
 pub use load::{Flag, Loaded, Origin, Setting, Sources, load};
 pub use pattern::{CacheUrl, Field, KeyPatterns, Pattern, Piece, UrlPatterns};
 pub use problem::{Problem, Problems};
-pub use purge::{HeaderName, Purge, RedisUrl};
+pub use purge::{HeaderName, HostName, Purge, RedisUrl};
 pub use reference::reference;
 pub use secret::Secret;
 pub use sections::{

@@ -20,6 +20,8 @@ section! {
     pub struct Purge {
         /// Addresses that are sent a `PURGE`, such as `http://127.0.0.1:6081/posts/{slug}`. Values are percent-encoded; `{+slug}` keeps their slashes.
         urls: UrlPatterns = UrlPatterns::default(),
+        /// The site's name, sent as `Host`: caches keep pages by name and path. The address's own where it is not set.
+        host: Option<HostName> = None,
         /// Where `PURGE` requests with surrogate keys go.
         surrogate_url: Option<CacheUrl> = None,
         /// The header that carries the keys, separated by spaces: `xkey-purge` in many set-ups of Varnish.
@@ -80,6 +82,28 @@ impl Leaf for RedisUrl {
     }
 }
 
+/// A site's name, with a port where it has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostName(pub String);
+
+impl Leaf for HostName {
+    const KIND: &'static str = "a host's name";
+
+    fn parse(value: &Value) -> Result<Self, Refusal> {
+        let text = String::parse(value)?.trim().to_ascii_lowercase();
+        if text.chars().all(|char| char.is_ascii_alphanumeric() || "-_.:[]".contains(char)) {
+            Ok(Self(text))
+        } else {
+            let fix = "write it as browsers ask for it, such as \"blog.example.org\"";
+            Err(Refusal::new(format!("{text:?} is no host's name"), fix))
+        }
+    }
+
+    fn text(&self) -> String {
+        format!("{:?}", self.0)
+    }
+}
+
 /// The name of an HTTP header, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderName(pub String);
@@ -125,8 +149,9 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     if purge.timeout.is_zero() {
         reader.refuse("purge.timeout", "no cache could ever answer in no time", "use 5s");
     }
-    let waves = u32::try_from(purge.urls.0.len().div_ceil(Purge::AT_ONCE)).unwrap_or(u32::MAX).max(1);
-    let longest = purge.timeout.saturating_mul(waves.saturating_add(1));
+    // Redis is connected to and asked; then come the requests of HTTP, some at once.
+    let waves = purge.urls.0.len().saturating_add(1).div_ceil(Purge::AT_ONCE).saturating_add(2);
+    let longest = purge.timeout.saturating_mul(u32::try_from(waves).unwrap_or(u32::MAX));
     let deadline = config.effects.named("purge").deadline;
     if purge.is_set_up() && longest > deadline {
         let why = format!(

@@ -6,8 +6,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures_util::future::try_join_all;
-
 use crate::config::{self, Field, Pattern, Piece};
 use crate::event::{
     BlogEvent, CommentCreated, CommentRemoved, CommentUpdated, Envelope, EventRecord, EventType,
@@ -47,7 +45,8 @@ impl Purge {
         UserUpdated::TYPE,
     ];
 
-    /// Takes what is to be purged from the settings.
+    /// Takes what is to be purged from the settings. The caches are purged one after the other, from the inside outwards:
+    /// a page is made anew from values that are new already.
     pub fn new(settings: &config::Purge, caches: Vec<Arc<dyn Cache>>) -> Self {
         Self {
             urls: settings.urls.0.clone(),
@@ -93,7 +92,9 @@ impl BatchHandler for Purge {
             Some(_) | None => {}
         }
         let stale = found.stale();
-        try_join_all(self.caches.iter().map(|cache| cache.purge(&stale))).await.map_err(error)?;
+        for cache in &self.caches {
+            cache.purge(&stale).await.map_err(error)?;
+        }
         bad.map_or(Ok(()), Err)
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{HOST, HeaderName, HeaderValue};
 use reqwest::{Client, Method, StatusCode, Url};
 
 use crate::config::Purge;
@@ -13,6 +13,7 @@ use crate::ports::{Cache, CacheError, CacheFuture, Stale};
 #[derive(Debug)]
 pub struct HttpCache {
     client: Result<Client, String>,
+    host: Option<HeaderValue>,
     surrogate: Option<(Url, HeaderName)>,
 }
 
@@ -36,7 +37,8 @@ impl HttpCache {
             .map_err(|error| told(&error));
         let header = HeaderName::from_bytes(settings.surrogate_header.0.as_bytes());
         let surrogate = settings.surrogate_url.as_ref().map(|url| url.0.clone()).zip(header.ok());
-        Self { client, surrogate }
+        let host = settings.host.as_ref().and_then(|host| HeaderValue::from_str(&host.0).ok());
+        Self { client, host, surrogate }
     }
 
     async fn send(&self, client: &Client, order: Order) -> Result<(), CacheError> {
@@ -44,6 +46,9 @@ impl HttpCache {
         let url = Url::parse(&order.to).map_err(|error| refused(error.to_string()))?;
         let method = Method::from_bytes(b"PURGE").map_err(|error| refused(error.to_string()))?;
         let mut request = client.request(method, url);
+        if let Some(host) = &self.host {
+            request = request.header(HOST, host.clone());
+        }
         if let (Some(keys), Some((_, header))) = (&order.keys, &self.surrogate) {
             let value =
                 HeaderValue::from_bytes(keys.as_bytes()).map_err(|error| refused(error.to_string()))?;
