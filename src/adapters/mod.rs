@@ -1,5 +1,6 @@
 //! The outside world, as the ports see it.
 
+pub mod cache;
 pub mod registry;
 pub mod store;
 pub mod web;

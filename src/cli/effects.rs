@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use postroom_core::Ordering;
 
+use crate::adapters::cache::{HttpCache, RedisCache};
 use crate::adapters::web::{WebClient, WebSettings};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::config::Config;
-use crate::effects::{Notify, Project, Search, Webhooks};
+use crate::effects::{Notify, Project, Purge, Search, Webhooks};
+use crate::event::EventType;
+use crate::ports::Cache;
 use crate::runtime::Group;
 
 /// The effects that come with Postroom.
@@ -54,11 +57,12 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
 }
 
 /// Makes the group of an effect, or says what the configuration lacks for it.
-fn group(name: &str, _config: &Config) -> Result<Group, &'static str> {
+fn group(name: &str, config: &Config) -> Result<Group, &'static str> {
     match name {
         "notify" => Ok(Group::effect(Notify::default())),
         "project" => Ok(Group::effect(Project)),
         "search" => Ok(Group::effect(Search)),
+        "purge" => purge(config),
         _ => Err("it is not built yet"),
     }
 }
@@ -80,3 +84,21 @@ pub(crate) fn web_client(config: &Config) -> Result<WebClient, Failure> {
         .and_then(WebClient::new)
         .map_err(|why| Failure::new(Exit::Configuration, why))
 }
+/// Makes the group that purges caches, where there is one to purge.
+fn purge(config: &Config) -> Result<Group, &'static str> {
+    let settings = &config.purge;
+    // From the inside outwards: pages are made of values.
+    let mut caches: Vec<Arc<dyn Cache>> = Vec::new();
+    if let Some(url) = &settings.redis {
+        caches.push(Arc::new(RedisCache::new(url, settings.redis_password.as_ref(), settings.timeout)));
+    }
+    if !settings.urls.0.is_empty() || settings.surrogate_url.is_some() {
+        caches.push(Arc::new(HttpCache::new(settings)));
+    }
+    if caches.is_empty() {
+        return Err("[purge] names no cache: set purge.urls, purge.surrogate_url or purge.redis");
+    }
+    Ok(Group::batches("purge", Purge::new(settings, caches)).of_types(&PURGED).depends_on("cache"))
+}
+
+static PURGED: [EventType; 8] = Purge::TYPES;

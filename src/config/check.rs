@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::load::Reader;
+use crate::config::purge;
 use crate::config::sections::{Config, Effect, GroupProtocol, SaslMechanism, Security};
 use crate::config::size::ByteSize;
 use crate::config::span::written;
@@ -18,6 +19,7 @@ pub(crate) fn check(config: &Config, reader: &mut Reader<'_>) {
         check_effect(name, effect, config, reader);
     }
     webhooks::check(config, reader);
+    purge::check(config, reader);
     if !config.http.listen.is_loopback() && config.http.enabled && config.admin.token.is_none() {
         let why = format!(
             "{} can be reached from other machines and admin.token is not set: /api will refuse",

@@ -11,6 +11,7 @@ use crate::config::leaf::{Brokers, Listen, StoreUrl, Template};
 use crate::config::librdkafka::RawProperties;
 use crate::config::load::Reader;
 use crate::config::part::{Described, Part, join, section};
+use crate::config::purge::Purge;
 use crate::config::registry::Registry;
 use crate::config::secret::Secret;
 use crate::config::size::ByteSize;
@@ -31,6 +32,8 @@ section! {
         log: Log = Log::default(),
         /// How much memory may be used.
         memory: Memory = Memory::default(),
+        /// Which caches forget what events made stale.
+        purge: Purge = Purge::default(),
         /// Where schemas are found.
         registry: Registry = Registry::default(),
         /// How the process ends.

@@ -6,11 +6,13 @@
 mod notify;
 mod origin;
 mod project;
+mod purge;
 mod search;
 pub mod webhooks;
 
 pub use notify::{Notify, NotifySettings};
 pub use project::Project;
+pub use purge::Purge;
 pub use search::Search;
 pub use webhooks::Webhooks;
 

@@ -1,5 +1,6 @@
 //! One small trait a file for the outside world; no implementation.
 
+mod cache;
 mod change;
 mod edge;
 mod endpoints;
@@ -10,6 +11,7 @@ mod search;
 mod store;
 mod web;
 
+pub use cache::{Cache, CacheError, CacheFuture, Stale};
 pub use change::{
     Arrival, Change, CommentChange, CommentFact, MailSource, Origin, Param, PersonChange, PersonContent,
     PersonFact, PostChange, PostContent, PostFact, RequestEnding, SubscriptionChange, ThreadComment,
