@@ -21,6 +21,7 @@ mod failure;
 mod feed;
 mod fetch;
 mod import;
+mod pictures;
 mod poison;
 mod progress;
 mod publish;
@@ -76,6 +77,7 @@ fn dispatch(cli: &Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Dlq(command) => dlq::run(&cli.global, command, terminal),
         Command::Emit(arguments) => emit::run(&cli.global, arguments, terminal),
         Command::Import(arguments) => import::run(&cli.global, arguments, terminal),
+        Command::PictureWorker(arguments) => pictures::run(arguments),
         Command::Run(arguments) => run::run(&cli.global, arguments, terminal),
         Command::Status(arguments) => status::run(&cli.global, arguments, terminal),
         Command::Tail(arguments) => tail::run(&cli.global, arguments, terminal),

@@ -5,6 +5,7 @@ mod edge;
 mod endpoints;
 mod objects;
 mod outbox;
+mod pictures;
 mod store;
 
 pub use change::{
@@ -15,6 +16,9 @@ pub use edge::{CommittedPosition, Edge, EdgeError, EdgeEvent, EdgeFuture, LogRan
 pub use endpoints::{Endpoint, Endpoints};
 pub use objects::{ObjectError, ObjectFuture, Objects};
 pub use outbox::{DueRow, Ledger, Outbox, OutboxBacklog, Request, Reservation};
+pub use pictures::{
+    Encoding, PictureError, PictureFlaw, PictureFuture, Pictures, Thumbnail, ThumbnailSpec, Thumbnails,
+};
 pub use store::{
     Applied, Claim, Epoch, Expansion, FanOut, Guard, Rest, Store, StoreError, StoreFuture, StoreId, Unit,
 };
