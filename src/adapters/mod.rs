@@ -1,6 +1,8 @@
 //! The outside world, as the ports see it.
 
 pub mod cache;
+pub mod objects;
+pub mod pictures;
 pub mod registry;
 pub mod store;
 pub mod web;

@@ -89,6 +89,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  postroom import events.jsonl --dry-run     what would be published\n  postroom import events.jsonl"
     )]
     Import(ImportArgs),
+    /// Make thumbnails for another process: see `postroom::adapters::pictures`
+    #[command(hide = true)]
+    PictureWorker(PictureWorkerArgs),
     /// Run the effects against Kafka, until SIGTERM
     #[command(
         long_about = "Run the effects against Kafka, until SIGTERM.\n\nThe first SIGTERM or SIGINT drains: nothing new is taken, what is in flight ends, offsets are committed. A second one leaves at once, with code 143 or 130.",
@@ -126,6 +129,14 @@ pub(crate) struct CompletionsArgs {
     /// For which shell
     #[arg(value_enum)]
     pub(crate) shell: Shell,
+}
+
+/// Arguments of `picture-worker`.
+#[derive(Args, Debug)]
+pub(crate) struct PictureWorkerArgs {
+    /// How many bytes of address space it may have
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) memory: u64,
 }
 
 /// The commands below `config`.

@@ -22,6 +22,7 @@ mod failure;
 mod feed;
 mod fetch;
 mod import;
+mod pictures;
 mod poison;
 mod progress;
 mod publish;
@@ -78,6 +79,7 @@ fn dispatch(cli: &Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Emit(arguments) => emit::run(&cli.global, arguments, terminal),
         Command::Export(command) => export::run(command, terminal),
         Command::Import(arguments) => import::run(&cli.global, arguments, terminal),
+        Command::PictureWorker(arguments) => pictures::run(arguments),
         Command::Run(arguments) => run::run(&cli.global, arguments, terminal),
         Command::Status(arguments) => status::run(&cli.global, arguments, terminal),
         Command::Tail(arguments) => tail::run(&cli.global, arguments, terminal),

@@ -1,5 +1,6 @@
 //! Avro bytes to events and back: no I/O, no panic on any bytes, bounded memory.
 
+pub(crate) mod base64;
 mod canonical;
 mod decode;
 mod directory;

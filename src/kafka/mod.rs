@@ -7,7 +7,6 @@
 
 mod admin;
 mod assignment;
-mod base64;
 mod client;
 mod commands;
 mod committer;

@@ -6,6 +6,7 @@ mod edge;
 mod endpoints;
 mod objects;
 mod outbox;
+mod pictures;
 mod schemas;
 mod search;
 mod store;
@@ -21,6 +22,9 @@ pub use edge::{CommittedPosition, Edge, EdgeError, EdgeEvent, EdgeFuture, LogRan
 pub use endpoints::{Endpoint, Endpoints};
 pub use objects::{ObjectError, ObjectFuture, Objects};
 pub use outbox::{DueRow, Ledger, Outbox, OutboxBacklog, Request, Reservation};
+pub use pictures::{
+    Encoding, PictureError, PictureFlaw, PictureFuture, Pictures, Thumbnail, ThumbnailSpec, Thumbnails,
+};
 pub use schemas::{RegistryAway, SchemaFuture, SchemaSource};
 pub use search::{
     DocumentBody, DocumentChange, DocumentContent, DocumentFact, DocumentKind, LARGEST_PAGE, LONGEST_REQUEST,
