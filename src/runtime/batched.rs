@@ -202,6 +202,7 @@ fn context(desk: &Desk, run: &Run<RawRecord>) -> BatchContext {
         partition: run.partition.clone(),
         attempt: run.attempt,
         changes: Vec::<Change>::new(),
+        meter: Arc::clone(&desk.meter),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::runtime::schemas::Schemas;
 use crate::runtime::start::StartRules;
 use crate::runtime::threads::HandlerThreads;
 use crate::runtime::wiring;
-use crate::runtime::worker::Desk;
+use crate::runtime::worker::{Desk, STORE};
 use crate::telemetry::{GroupShape, Metrics, MetricsError, Status, TopicShape};
 
 /// How often the ends of logs are looked up, for lag.
@@ -175,6 +175,9 @@ impl Service {
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
         let mut desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), store);
         desk.schemas.clone_from(&self.schemas);
+        let meter = Arc::clone(&metrics);
+        desk.meter =
+            Arc::new(move |dependency, went_well, took| meter.requested(dependency, went_well, took));
         let name = Arc::clone(&desk.group);
         let rules = StartRules::new(config, &group, &effect, &desk.retry_topic);
         let settings = wiring::settings(config, &group, &effect, share);
@@ -249,7 +252,7 @@ fn shape(consumer: &ConsumerConfig, group: &Group) -> GroupShape {
         group: consumer.group.clone(),
         handler: group.name.clone(),
         topics: topics.collect(),
-        dependencies: std::iter::once("store")
+        dependencies: std::iter::once(STORE)
             .chain(group.dependencies.iter().copied())
             .map(str::to_owned)
             .collect(),

@@ -40,6 +40,7 @@ impl<H: Handler> Worker for Single<H> {
                 deadline: desk.deadline,
                 changes: Vec::new(),
                 store: Arc::clone(&desk.store),
+                meter: Arc::clone(&desk.meter),
             };
             match desk.in_time(handler.handle(&envelope, &mut context)).await {
                 Ok(Ok(())) => {}

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use postroom_core::{Class, Dependency, Ended, Failure, Outcome, Reason, Run, RunResult};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::codec::{Codec, DecodeError, Event, SchemaRef};
 use crate::event::{Envelope, EventType, RawRecord};
+use crate::handler::{Meter, no_meter};
 use crate::kafka::REPLAY_OF;
 use crate::ports::{Applied, Claim, Store, StoreError, Unit};
 use crate::runtime::group::Group;
@@ -30,6 +32,8 @@ pub(crate) struct Desk {
     pub(crate) schemas: Option<Arc<Schemas>>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) deadline: std::time::Duration,
+    /// Counts requests to dependencies.
+    pub(crate) meter: Meter,
 }
 
 /// Runs the runs of one group.
@@ -72,6 +76,7 @@ impl Desk {
             schemas: None,
             store,
             deadline: group.deadline,
+            meter: no_meter(),
         }
     }
 
@@ -132,6 +137,7 @@ impl Desk {
 
     /// Applies a unit; `Ok(None)` means fenced.
     pub(crate) async fn apply(&self, claim: &SharedClaim, unit: Unit) -> Result<Option<Outcome>, Failure> {
+        let began = Instant::now();
         let applied = match &unit.guard {
             crate::ports::Guard::Position { .. } => {
                 let mut claim = claim.lock().await;
@@ -143,6 +149,7 @@ impl Desk {
                 self.store.apply(&mut copy, unit).await
             }
         };
+        (self.meter)(STORE, applied.is_ok(), began.elapsed());
         match applied {
             Ok(Applied::Committed) => Ok(Some(Outcome::Done)),
             Ok(Applied::Duplicate) => Ok(Some(Outcome::Skipped)),
@@ -152,11 +159,14 @@ impl Desk {
     }
 }
 
+/// The store, as a dependency.
+pub(crate) const STORE: &str = "store";
+
 /// The class of a store's error: decided here, once.
 pub(crate) fn store_failure(error: StoreError) -> Failure {
     let message = error.to_string();
     match error {
-        StoreError::Away(_) => Failure::new(Class::Outage(Dependency("store".into())), "store_away", message),
+        StoreError::Away(_) => Failure::new(Class::Outage(Dependency(STORE.into())), "store_away", message),
         StoreError::Refused(_) => Failure::new(Class::Dead(Reason::Rejected), "store_refused", message),
         StoreError::Unusable(_) => Failure::new(Class::Fatal, "store_unusable", message),
     }
