@@ -2,6 +2,7 @@
 
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::cli::mail;
 use crate::config::Config;
 use crate::effects::{Notify, Project};
 use crate::runtime::Group;
@@ -21,6 +22,9 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
     }
     if !only.is_empty() {
         config.effects.only(only);
+    }
+    if config.effects.named("mail").enabled {
+        mail::check(config)?;
     }
     let mut enabled = Vec::new();
     for name in EFFECTS {
@@ -44,8 +48,12 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
 }
 
 /// Makes the group of an effect, or says what the configuration lacks for it.
-fn group(name: &str, _config: &Config) -> Result<Group, &'static str> {
+fn group(name: &str, config: &Config) -> Result<Group, &'static str> {
     match name {
+        "mail" => match mail::group(config) {
+            Ok(group) => group.ok_or("mail.relay and mail.from are not set"),
+            Err(_told_before) => Err("its settings cannot be used"),
+        },
         "notify" => Ok(Group::effect(Notify)),
         "project" => Ok(Group::effect(Project)),
         _ => Err("it is not built yet"),

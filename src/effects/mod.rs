@@ -3,10 +3,12 @@
 //! An effect in the store is a pure function from an event to [`Change`]s. The changes of a batch become visible
 //! together with the group's position, in one transaction: exactly once.
 
+pub mod mail;
 mod notify;
 mod origin;
 mod project;
 
+pub use mail::Mail;
 pub use notify::Notify;
 pub use project::Project;
 

@@ -33,9 +33,15 @@ impl Context {
         &self.store
     }
 
-    /// Adds a change that the store makes in one transaction with the mark that this event was applied.
+    /// Adds a change that the store makes in one transaction with the mark that this event was applied; also where the
+    /// event is passed over or becomes a dead letter. Otherwise it is dropped.
     pub(crate) fn change(&mut self, change: Change) {
         self.changes.push(change);
+    }
+
+    /// Says whether there are changes that are kept also where the event is passed over or refused.
+    pub(crate) fn has_own_changes(&self) -> bool {
+        self.changes.iter().any(Change::is_ours)
     }
 
     /// Returns the consumer group's name.

@@ -52,6 +52,13 @@ pub enum Change {
     Welcome(Welcome),
 }
 
+impl Change {
+    /// Says whether it is one of our effects' own, not a statement of a user's handler.
+    pub(crate) fn is_ours(&self) -> bool {
+        !matches!(self, Self::Statement { .. })
+    }
+}
+
 /// How a request of the outbox ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestEnding {

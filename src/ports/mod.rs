@@ -3,6 +3,7 @@
 mod change;
 mod edge;
 mod endpoints;
+mod mailer;
 mod objects;
 mod outbox;
 mod store;
@@ -13,6 +14,7 @@ pub use change::{
 };
 pub use edge::{CommittedPosition, Edge, EdgeError, EdgeEvent, EdgeFuture, LogRange};
 pub use endpoints::{Endpoint, Endpoints};
+pub use mailer::{Mail, MailError, MailFuture, MailReply, Mailer};
 pub use objects::{ObjectError, ObjectFuture, Objects};
 pub use outbox::{DueRow, Ledger, Outbox, OutboxBacklog, Request, Reservation};
 pub use store::{
