@@ -4,5 +4,6 @@ pub mod cache;
 pub mod objects;
 pub mod pictures;
 pub mod registry;
+pub mod smtp;
 pub mod store;
 pub mod web;

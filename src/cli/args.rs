@@ -92,6 +92,9 @@ pub(crate) enum Command {
     /// Make thumbnails for another process: see `postroom::adapters::pictures`
     #[command(hide = true)]
     PictureWorker(PictureWorkerArgs),
+    /// Look at the mails that events would cause
+    #[command(subcommand)]
+    Mail(MailCommand),
     /// Run the effects against Kafka, until SIGTERM
     #[command(
         long_about = "Run the effects against Kafka, until SIGTERM.\n\nThe first SIGTERM or SIGINT drains: nothing new is taken, what is in flight ends, offsets are committed. A second one leaves at once, with code 143 or 130.",
@@ -364,6 +367,31 @@ pub(crate) struct ImportArgs {
     /// Leave out lines that are no events
     #[arg(long)]
     pub(crate) skip_bad: bool,
+}
+
+/// The commands below `mail`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MailCommand {
+    /// Show the mail that an event would cause, without sending it
+    #[command(
+        long_about = "Show the mail that an event would cause, without sending it.\n\nThe event is a mail.requested, or a comment.created, post.published or user.registered in the format of import: then the recipient is made up. Templates and addresses are those of [mail]; what is not set there is made up, so that no relay is needed.",
+        after_help = "Examples:\n  postroom mail preview event.json                  headers and text\n  postroom mail preview event.json --html mail.html   and the HTML, to open in a browser\n  postroom mail preview - --eml < event.json        the whole message, as it goes over the wire\n  head -n 1 events.jsonl | postroom mail preview -"
+    )]
+    Preview(MailPreviewArgs),
+}
+
+/// Arguments of `mail preview`.
+#[derive(Args, Debug)]
+pub(crate) struct MailPreviewArgs {
+    /// A file with one event as JSON; - is standard input
+    #[arg(value_name = "EVENT.json")]
+    pub(crate) event: PathBuf,
+    /// Write the HTML part there; - prints it instead of headers and text
+    #[arg(long, value_name = "FILE", conflicts_with = "eml")]
+    pub(crate) html: Option<PathBuf>,
+    /// Print the whole message
+    #[arg(long)]
+    pub(crate) eml: bool,
 }
 
 /// Arguments of `run`.

@@ -9,6 +9,7 @@ use crate::adapters::cache::{HttpCache, RedisCache};
 use crate::adapters::web::{WebClient, WebSettings};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::cli::mail;
 use crate::config::Config;
 use crate::effects::{Notify, Project, Purge, Search, Webhooks};
 use crate::event::EventType;
@@ -37,16 +38,12 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
         if !effect.enabled {
             continue;
         }
-        let made = match name {
-            "webhooks" => Ok(webhooks(config)?),
-            _ => group(name, config),
-        };
-        match made {
-            Ok(group) => enabled.push(group.configured(&effect)),
-            Err(lacking) if only.iter().any(|wanted| wanted == name) => {
-                return Err(Failure::new(Exit::Configuration, format!("{name} cannot run: {lacking}")));
+        match made(name, config)? {
+            Made::Group(group) => enabled.push(group.configured(&effect)),
+            Made::Lacking(what) if only.iter().any(|wanted| wanted == name) => {
+                return Err(Failure::new(Exit::Configuration, format!("{name} cannot run: {what}")));
             }
-            Err(_lacking) => {}
+            Made::Lacking(_) => {}
         }
     }
     if enabled.is_empty() {
@@ -56,15 +53,27 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
     Ok(enabled)
 }
 
-/// Makes the group of an effect, or says what the configuration lacks for it.
-fn group(name: &str, config: &Config) -> Result<Group, &'static str> {
-    match name {
-        "notify" => Ok(Group::effect(Notify::default())),
-        "project" => Ok(Group::effect(Project)),
-        "search" => Ok(Group::effect(Search)),
-        "purge" => purge(config),
-        _ => Err("it is not built yet"),
-    }
+/// What a configuration makes of an effect.
+enum Made {
+    Group(Group),
+    /// It does not say what only a person can.
+    Lacking(&'static str),
+}
+
+fn made(name: &str, config: &Config) -> Result<Made, Failure> {
+    let set_up = |group: Option<Group>, lacking| group.map_or(Made::Lacking(lacking), Made::Group);
+    Ok(match name {
+        "mail" => set_up(mail::group(config)?, "mail.relay and mail.from are not set"),
+        "notify" => Made::Group(Group::effect(Notify::default())),
+        "project" => Made::Group(Group::effect(Project)),
+        "purge" => set_up(
+            purge(config),
+            "[purge] names no cache: set purge.urls, purge.surrogate_url or purge.redis",
+        ),
+        "search" => Made::Group(Group::effect(Search)),
+        "webhooks" => Made::Group(webhooks(config)?),
+        _ => Made::Lacking("it is not built yet"),
+    })
 }
 
 /// Makes the group that tells endpoints. One delivery of an endpoint is out at a time, so none waits for another here,
@@ -84,8 +93,9 @@ pub(crate) fn web_client(config: &Config) -> Result<WebClient, Failure> {
         .and_then(WebClient::new)
         .map_err(|why| Failure::new(Exit::Configuration, why))
 }
+
 /// Makes the group that purges caches, where there is one to purge.
-fn purge(config: &Config) -> Result<Group, &'static str> {
+fn purge(config: &Config) -> Option<Group> {
     let settings = &config.purge;
     // From the inside outwards: pages are made of values.
     let mut caches: Vec<Arc<dyn Cache>> = Vec::new();
@@ -95,10 +105,8 @@ fn purge(config: &Config) -> Result<Group, &'static str> {
     if !settings.urls.0.is_empty() || settings.surrogate_url.is_some() {
         caches.push(Arc::new(HttpCache::new(settings)));
     }
-    if caches.is_empty() {
-        return Err("[purge] names no cache: set purge.urls, purge.surrogate_url or purge.redis");
-    }
-    Ok(Group::batches("purge", Purge::new(settings, caches)).of_types(&PURGED).depends_on("cache"))
+    let purge = Group::batches("purge", Purge::new(settings, caches.clone()));
+    (!caches.is_empty()).then(|| purge.of_types(&PURGED).depends_on("cache"))
 }
 
 static PURGED: [EventType; 8] = Purge::TYPES;

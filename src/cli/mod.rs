@@ -22,6 +22,7 @@ mod failure;
 mod feed;
 mod fetch;
 mod import;
+mod mail;
 mod pictures;
 mod poison;
 mod progress;
@@ -50,7 +51,7 @@ pub use failure::Failure;
 pub use poison::Poison;
 pub use sample::{Sample, SampleRecord};
 
-use crate::cli::args::{Cli, Command};
+use crate::cli::args::{Cli, Command, MailCommand};
 use crate::cli::terminal::Terminal;
 
 /// Reads the arguments of the process, does what they say, and returns the code to end with.
@@ -80,6 +81,9 @@ fn dispatch(cli: &Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Export(command) => export::run(command, terminal),
         Command::Import(arguments) => import::run(&cli.global, arguments, terminal),
         Command::PictureWorker(arguments) => pictures::run(arguments),
+        Command::Mail(MailCommand::Preview(arguments)) => {
+            mail::preview::run(&cli.global, arguments, terminal)
+        }
         Command::Run(arguments) => run::run(&cli.global, arguments, terminal),
         Command::Status(arguments) => status::run(&cli.global, arguments, terminal),
         Command::Tail(arguments) => tail::run(&cli.global, arguments, terminal),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::load::Reader;
+use crate::config::mail;
 use crate::config::purge;
 use crate::config::sections::{Config, Effect, GroupProtocol, SaslMechanism, Security};
 use crate::config::size::ByteSize;
@@ -15,6 +16,7 @@ pub(crate) fn check(config: &Config, reader: &mut Reader<'_>) {
     topics(config, reader);
     memory(config, reader);
     crate::config::registry::check(&config.registry, reader);
+    mail::check(config, reader);
     for (name, effect) in config.effects.iter() {
         check_effect(name, effect, config, reader);
     }

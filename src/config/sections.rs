@@ -10,6 +10,7 @@ use crate::config::choice::choice;
 use crate::config::leaf::{Brokers, Listen, StoreUrl, Template};
 use crate::config::librdkafka::RawProperties;
 use crate::config::load::Reader;
+use crate::config::mail::MailSection;
 use crate::config::part::{Described, Part, join, section};
 use crate::config::purge::Purge;
 use crate::config::registry::Registry;
@@ -30,6 +31,8 @@ section! {
         kafka: Kafka = Kafka::default(),
         /// The log.
         log: Log = Log::default(),
+        /// The mails that are sent.
+        mail: MailSection = MailSection::default(),
         /// How much memory may be used.
         memory: Memory = Memory::default(),
         /// Which caches forget what events made stale.

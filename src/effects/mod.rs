@@ -3,6 +3,7 @@
 //! An effect in the store is a pure function from an event to [`Change`]s. The changes of a batch become visible
 //! together with the group's position, in one transaction: exactly once.
 
+pub mod mail;
 mod notify;
 mod origin;
 mod project;
@@ -10,6 +11,7 @@ mod purge;
 mod search;
 pub mod webhooks;
 
+pub use mail::Mail;
 pub use notify::{Notify, NotifySettings};
 pub use project::Project;
 pub use purge::Purge;

@@ -4,6 +4,7 @@ mod cache;
 mod change;
 mod edge;
 mod endpoints;
+mod mailer;
 mod objects;
 mod outbox;
 mod pictures;
@@ -20,6 +21,7 @@ pub use change::{
 };
 pub use edge::{CommittedPosition, Edge, EdgeError, EdgeEvent, EdgeFuture, LogRange};
 pub use endpoints::{Endpoint, Endpoints};
+pub use mailer::{Mail, MailError, MailFuture, MailReply, Mailer};
 pub use objects::{ObjectError, ObjectFuture, Objects};
 pub use outbox::{DueRow, Ledger, Outbox, OutboxBacklog, Request, Reservation};
 pub use pictures::{
