@@ -6,12 +6,14 @@ use crate::config::load::Reader;
 use crate::config::sections::{Config, Effect, GroupProtocol, SaslMechanism, Security};
 use crate::config::size::ByteSize;
 use crate::config::span::written;
+use crate::config::thumbnails;
 
 pub(crate) fn check(config: &Config, reader: &mut Reader<'_>) {
     times(config, reader);
     security(config, reader);
     topics(config, reader);
     memory(config, reader);
+    thumbnails::check(config, reader);
     for (name, effect) in config.effects.iter() {
         check_effect(name, effect, config, reader);
     }

@@ -17,6 +17,7 @@ mod secret;
 mod sections;
 mod size;
 mod span;
+mod thumbnails;
 
 pub use leaf::{Broker, Brokers, Listen, StoreUrl, Template};
 pub use librdkafka::RawProperties;
@@ -30,3 +31,4 @@ pub use sections::{
 };
 pub use size::ByteSize;
 pub(crate) use span::parse as parse_span;
+pub use thumbnails::{Objects, Thumbnails, Widths};

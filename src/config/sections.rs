@@ -13,6 +13,7 @@ use crate::config::load::Reader;
 use crate::config::part::{Described, Part, join, section};
 use crate::config::secret::Secret;
 use crate::config::size::ByteSize;
+use crate::config::thumbnails::{Objects, Thumbnails};
 
 section! {
     /// The whole configuration. Made by [`load`](crate::config::load).
@@ -29,12 +30,16 @@ section! {
         log: Log = Log::default(),
         /// How much memory may be used.
         memory: Memory = Memory::default(),
+        /// Where uploaded pictures lie and thumbnails go.
+        objects: Objects = Objects::default(),
         /// Where schemas are found.
         registry: Registry = Registry::default(),
         /// How the process ends.
         shutdown: Shutdown = Shutdown::default(),
         /// Where positions and effects are kept.
         store: StoreSection = StoreSection::default(),
+        /// What is made of uploaded pictures.
+        thumbnails: Thumbnails = Thumbnails::default(),
         /// The topics that Postroom makes and reads.
         topics: Topics = Topics::default(),
     }

@@ -6,9 +6,12 @@
 mod notify;
 mod origin;
 mod project;
+mod thumbnail;
 
 pub use notify::Notify;
 pub use project::Project;
+pub use thumbnail::Thumbnail;
+pub(crate) use thumbnail::{OBJECTS, PICTURES};
 
 use postroom_core::Failure;
 

@@ -48,6 +48,8 @@ pub enum Change {
     /// A post was published: its first publisher is the author that hears of its comments, also of those that
     /// came before; and it is announced to subscribers, by one row that is expanded in chunks.
     ThreadPost(ThreadPost),
+    /// Thumbnails of a picture lie in the object store.
+    Thumbnails(ThumbnailsMade),
     /// Greets somebody who registered, once.
     Welcome(Welcome),
 }
@@ -223,6 +225,44 @@ pub struct Welcome {
     pub user: String,
     /// The event that says so.
     pub origin: Origin,
+}
+
+/// What was made of a picture that an event told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThumbnailsMade {
+    /// The event.
+    pub event: EventId,
+    /// Where the picture lies in the object store.
+    pub object_key: String,
+    /// The SHA-256 of its bytes, in hexadecimal digits.
+    pub sha256: String,
+    /// The post it belongs to.
+    pub post: Option<String>,
+    /// What it is, by its bytes.
+    pub media_type: String,
+    /// Its width as it is seen, in pixels.
+    pub width: u32,
+    /// Its height.
+    pub height: u32,
+    /// A tiny picture, as a `data:` address.
+    pub placeholder: String,
+    /// When it was uploaded, in milliseconds since the Unix epoch.
+    pub time: i64,
+    /// The thumbnails.
+    pub files: Vec<ThumbnailFile>,
+}
+
+/// One thumbnail in the object store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThumbnailFile {
+    /// Its key.
+    pub name: String,
+    /// What it is.
+    pub media_type: String,
+    /// Its width in pixels.
+    pub width: u32,
+    /// Its height.
+    pub height: u32,
 }
 
 /// A parameter of a statement.

@@ -10,7 +10,8 @@ mod store;
 
 pub use change::{
     Arrival, Change, CommentChange, CommentFact, Origin, Param, PersonChange, PersonContent, PersonFact,
-    PostChange, PostContent, PostFact, RequestEnding, SubscriptionChange, ThreadComment, ThreadPost, Welcome,
+    PostChange, PostContent, PostFact, RequestEnding, SubscriptionChange, ThreadComment, ThreadPost,
+    ThumbnailFile, ThumbnailsMade, Welcome,
 };
 pub use edge::{CommittedPosition, Edge, EdgeError, EdgeEvent, EdgeFuture, LogRange};
 pub use endpoints::{Endpoint, Endpoints};

@@ -6,5 +6,7 @@ mod life;
 mod reading;
 mod sqlite;
 
-pub use reading::{AuthorLine, PositionRow, PostLine, ReasonCount, Summary};
+pub use reading::{
+    AuthorLine, PositionRow, PostLine, ReasonCount, Summary, ThumbnailFileLine, ThumbnailLine,
+};
 pub use sqlite::{SqliteSettings, SqliteStore};

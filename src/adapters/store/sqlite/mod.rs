@@ -12,6 +12,7 @@ mod reads;
 mod schema;
 mod statement;
 mod threads;
+mod thumbnails;
 mod unit;
 mod writer;
 

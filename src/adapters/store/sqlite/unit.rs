@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::position::{self, Pass};
-use super::{outbox, project, statement, threads};
+use super::{outbox, project, statement, threads, thumbnails};
 use crate::ports::{Applied, Change, Claim, StoreError, Unit};
 
 /// Applies a unit inside the open transaction. After an error the caller undoes what was done.
@@ -30,6 +30,7 @@ fn carry_out(connection: &Connection, change: &Change) -> Result<(), StoreError>
         Change::Subscription(change) => threads::subscription(connection, change),
         Change::ThreadComment(comment) => threads::comment(connection, comment),
         Change::ThreadPost(post) => threads::post(connection, post),
+        Change::Thumbnails(made) => thumbnails::made(connection, made),
         Change::Welcome(welcome) => threads::welcome(connection, welcome),
     }
 }
