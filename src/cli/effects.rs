@@ -1,19 +1,22 @@
 //! Which effects a command runs, as groups.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use postroom_core::Ordering;
 
 use crate::adapters::cache::{HttpCache, RedisCache};
+use crate::adapters::objects::Folder;
+use crate::adapters::pictures::{PicturePool, WorkerSettings};
 use crate::adapters::web::{WebClient, WebSettings};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::mail;
 use crate::config::Config;
-use crate::effects::{Notify, Project, Purge, Search, Webhooks};
+use crate::effects::{Notify, OBJECTS, PICTURES, Project, Purge, Search, Thumbnail, Webhooks};
 use crate::event::EventType;
-use crate::ports::Cache;
+use crate::ports::{Cache, ThumbnailSpec};
 use crate::runtime::Group;
 
 /// The effects that come with Postroom.
@@ -72,7 +75,7 @@ fn made(name: &str, config: &Config) -> Result<Made, Failure> {
         ),
         "search" => Made::Group(Group::effect(Search)),
         "webhooks" => Made::Group(webhooks(config)?),
-        _ => Made::Lacking("it is not built yet"),
+        _ => set_up(thumbnails(config), "objects.folder is not set"),
     })
 }
 
@@ -110,3 +113,35 @@ fn purge(config: &Config) -> Option<Group> {
 }
 
 static PURGED: [EventType; 8] = Purge::TYPES;
+
+/// Makes the group that shrinks pictures. Runs beyond the workers would wait for each other while their deadlines run.
+fn thumbnails(config: &Config) -> Option<Group> {
+    let folder = config.objects.folder.as_ref()?;
+    let settings = &config.thumbnails;
+    let pictures = PicturePool::new(WorkerSettings {
+        program: settings.worker.clone().unwrap_or_else(own_program),
+        workers: settings.workers.get(),
+        memory: settings.memory.0,
+        timeout: settings.timeout,
+    });
+    let spec = ThumbnailSpec {
+        widths: settings.widths.pixels().to_vec(),
+        max_pixels: u64::from(settings.max_pixels.get()),
+        quality: u8::try_from(settings.quality.get()).unwrap_or(u8::MAX),
+    };
+    let thumbnail = Thumbnail {
+        objects: Arc::new(Folder::new(folder)),
+        pictures: Arc::new(pictures),
+        spec,
+        max_bytes: settings.max_bytes.0,
+        prefix: settings.prefix.clone(),
+    };
+    let group = Group::each("thumbnails", thumbnail).concurrency(settings.workers);
+    Some(group.depends_on(OBJECTS).depends_on(PICTURES))
+}
+
+/// This program, also where its file was replaced since it started.
+fn own_program() -> PathBuf {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() { running } else { std::env::current_exe().unwrap_or(running) }
+}

@@ -8,6 +8,7 @@ use crate::config::purge;
 use crate::config::sections::{Config, Effect, GroupProtocol, SaslMechanism, Security};
 use crate::config::size::ByteSize;
 use crate::config::span::written;
+use crate::config::thumbnails;
 use crate::config::webhooks;
 
 pub(crate) fn check(config: &Config, reader: &mut Reader<'_>) {
@@ -17,6 +18,7 @@ pub(crate) fn check(config: &Config, reader: &mut Reader<'_>) {
     memory(config, reader);
     crate::config::registry::check(&config.registry, reader);
     mail::check(config, reader);
+    thumbnails::check(config, reader);
     for (name, effect) in config.effects.iter() {
         check_effect(name, effect, config, reader);
     }

@@ -21,6 +21,7 @@ mod secret;
 mod sections;
 mod size;
 mod span;
+mod thumbnails;
 mod webhooks;
 
 pub use leaf::{Broker, Brokers, Listen, StoreUrl, Template};
@@ -39,4 +40,5 @@ pub use sections::{
 };
 pub use size::ByteSize;
 pub(crate) use span::parse as parse_span;
+pub use thumbnails::{Objects, Thumbnails, Widths};
 pub use webhooks::{Allowed, AllowedHosts, Ports, Webhooks};

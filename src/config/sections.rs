@@ -16,6 +16,7 @@ use crate::config::purge::Purge;
 use crate::config::registry::Registry;
 use crate::config::secret::Secret;
 use crate::config::size::ByteSize;
+use crate::config::thumbnails::{Objects, Thumbnails};
 use crate::config::webhooks::Webhooks;
 
 section! {
@@ -37,12 +38,16 @@ section! {
         memory: Memory = Memory::default(),
         /// Which caches forget what events made stale.
         purge: Purge = Purge::default(),
+        /// Where uploaded pictures lie and thumbnails go.
+        objects: Objects = Objects::default(),
         /// Where schemas are found.
         registry: Registry = Registry::default(),
         /// How the process ends.
         shutdown: Shutdown = Shutdown::default(),
         /// Where positions and effects are kept.
         store: StoreSection = StoreSection::default(),
+        /// What is made of uploaded pictures.
+        thumbnails: Thumbnails = Thumbnails::default(),
         /// The topics that Postroom makes and reads.
         topics: Topics = Topics::default(),
         /// How endpoints of others are told of events.

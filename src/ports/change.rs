@@ -58,6 +58,8 @@ pub enum Change {
     /// Endpoints that want events of this type are told, by one row that is expanded in chunks; nothing where there
     /// is none.
     Webhooks(WebhookEvent),
+    /// Thumbnails of a picture lie in the object store.
+    Thumbnails(ThumbnailsMade),
     /// Greets somebody who registered, once.
     Welcome(Welcome),
 }
@@ -289,6 +291,44 @@ pub struct Welcome {
     pub origin: Origin,
     /// Leaves a mail for it; `None` where no mail is sent.
     pub mail: Option<MailSource>,
+}
+
+/// What was made of a picture that an event told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThumbnailsMade {
+    /// The event.
+    pub event: EventId,
+    /// Where the picture lies in the object store.
+    pub object_key: String,
+    /// The SHA-256 of its bytes, in hexadecimal digits.
+    pub sha256: String,
+    /// The post it belongs to.
+    pub post: Option<String>,
+    /// What it is, by its bytes.
+    pub media_type: String,
+    /// Its width as it is seen, in pixels.
+    pub width: u32,
+    /// Its height.
+    pub height: u32,
+    /// A tiny picture, as a `data:` address.
+    pub placeholder: String,
+    /// When it was uploaded, in milliseconds since the Unix epoch.
+    pub time: i64,
+    /// The thumbnails.
+    pub files: Vec<ThumbnailFile>,
+}
+
+/// One thumbnail in the object store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThumbnailFile {
+    /// Its key.
+    pub name: String,
+    /// What it is.
+    pub media_type: String,
+    /// Its width in pixels.
+    pub width: u32,
+    /// Its height.
+    pub height: u32,
 }
 
 /// A parameter of a statement.

@@ -17,7 +17,7 @@ pub use cache::{Cache, CacheError, CacheFuture, Stale};
 pub use change::{
     Arrival, Change, CommentChange, CommentFact, MailSource, Origin, Param, PersonChange, PersonContent,
     PersonFact, PostChange, PostContent, PostFact, RequestEnding, SubscriptionChange, ThreadComment,
-    ThreadPost, ThreadText, WebhookEvent, Welcome,
+    ThreadPost, ThreadText, ThumbnailFile, ThumbnailsMade, WebhookEvent, Welcome,
 };
 pub use edge::{CommittedPosition, Edge, EdgeError, EdgeEvent, EdgeFuture, LogRange};
 pub use endpoints::{Endpoint, Endpoints};

@@ -10,6 +10,7 @@
 
 mod bombs;
 mod corpora;
+mod effect;
 mod made;
 mod workers;
 

@@ -1,5 +1,6 @@
 //! The child: limits itself, then does one picture after the other until nobody asks any more.
 
+use std::any::Any;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -22,12 +23,19 @@ pub fn serve(memory: u64) -> io::Result<()> {
     to.flush()?;
     while let Some((picture, spec)) = asked(&mut from)? {
         let made = catch_unwind(AssertUnwindSafe(|| render(&picture, &spec, memory)));
-        let made =
-            made.unwrap_or_else(|_panic| Err(Flaw::new(PictureFlaw::Broken, "the decoder failed on it")));
+        let made = made.unwrap_or_else(|panic| Err(failed(panic.as_ref())));
         drop(picture);
         answer(&mut to, &made.map(|made| Thumbnails { peak_memory: peak_memory(), ..made }))?;
     }
     Ok(())
+}
+
+/// Says what a decoder said when it gave up.
+fn failed(panic: &(dyn Any + Send)) -> Flaw {
+    let said = panic.downcast_ref::<String>().map(String::as_str);
+    let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason");
+    let said: String = said.chars().take(SAID).collect();
+    Flaw::new(PictureFlaw::Broken, format!("the decoder failed on it: {said}"))
 }
 
 /// Leaves itself memory, processor time, and the pipes: no file grows, no process and no core dump is made.
@@ -58,3 +66,6 @@ fn peak_memory() -> Option<u64> {
 /// The three pipes, and one to read its own size.
 const FILES: u64 = 8;
 const NICER: i32 = 5;
+
+/// How much of a decoder's complaint is repeated, in characters.
+const SAID: usize = 200;

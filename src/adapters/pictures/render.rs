@@ -10,8 +10,8 @@ use image::codecs::png::{CompressionType, FilterType, PngDecoder, PngEncoder};
 use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{
-    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat, Limits, RgbImage,
-    RgbaImage,
+    ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat, Limits,
+    RgbImage, RgbaImage,
 };
 
 use super::kind::{format, is_whole_jpeg};
@@ -102,15 +102,19 @@ fn pixels(mut decoder: impl ImageDecoder, max_pixels: u64, limits: Limits) -> Re
         let message = format!("it has {width} × {height} pixels, more than {max_pixels}");
         return Err(Flaw::new(PictureFlaw::TooLarge, message));
     }
-    let needed = decoder.total_bytes();
+    let plain = matches!(decoder.color_type(), ColorType::Rgb8 | ColorType::Rgba8);
+    let converted = if plain { 0 } else { count.saturating_mul(PLAIN_BYTES) };
+    let needed = decoder.total_bytes().saturating_add(converted);
     if limits.max_alloc.is_some_and(|most| needed > most) {
-        return Err(Flaw::new(PictureFlaw::TooLarge, format!("its pixels need {needed} bytes")));
+        let message = format!("its {width} × {height} pixels need {needed} bytes of memory");
+        return Err(Flaw::new(PictureFlaw::TooLarge, message));
     }
     decoder.set_limits(limits).map_err(|error| broken(&error))?;
     // A picture whose Exif is damaged is shown as it lies.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let decoded = DynamicImage::from_decoder(decoder).map_err(|error| broken(&error))?;
-    Ok(Turned { pixels: Pixels::of(decoded), orientation })
+    let pixels = Pixels::of(decoded);
+    Ok(Turned { opaque: pixels.is_opaque(), pixels, orientation })
 }
 
 fn broken(error: &ImageError) -> Flaw {
@@ -128,29 +132,34 @@ fn broken(error: &ImageError) -> Flaw {
     }
 }
 
-/// Pixels as they are written out.
+/// Pixels of eight bits a channel.
 #[derive(Clone, Debug)]
 enum Pixels {
-    Opaque(RgbImage),
-    Transparent(RgbaImage),
+    Rgb(RgbImage),
+    Rgba(RgbaImage),
 }
 
 impl Pixels {
     fn of(decoded: DynamicImage) -> Self {
-        if !decoded.color().has_alpha() {
-            return Self::Opaque(decoded.into_rgb8());
+        if decoded.color().has_alpha() {
+            Self::Rgba(decoded.into_rgba8())
+        } else {
+            Self::Rgb(decoded.into_rgb8())
         }
-        let picture = decoded.into_rgba8();
-        if picture.pixels().all(|pixel| pixel.0.last() == Some(&u8::MAX)) {
-            return Self::Opaque(DynamicImage::ImageRgba8(picture).into_rgb8());
+    }
+
+    /// Says whether nothing shines through.
+    fn is_opaque(&self) -> bool {
+        match self {
+            Self::Rgb(_) => true,
+            Self::Rgba(picture) => picture.pixels().all(|pixel| pixel.0.last() == Some(&u8::MAX)),
         }
-        Self::Transparent(picture)
     }
 
     fn size(&self) -> (u32, u32) {
         match self {
-            Self::Opaque(picture) => picture.dimensions(),
-            Self::Transparent(picture) => picture.dimensions(),
+            Self::Rgb(picture) => picture.dimensions(),
+            Self::Rgba(picture) => picture.dimensions(),
         }
     }
 
@@ -159,8 +168,8 @@ impl Pixels {
             Flaw::new(PictureFlaw::Broken, format!("it cannot be scaled: {error}"))
         };
         let (bytes, kind) = match self {
-            Self::Opaque(picture) => (picture.as_raw(), PixelType::U8x3),
-            Self::Transparent(picture) => (picture.as_raw(), PixelType::U8x4),
+            Self::Rgb(picture) => (picture.as_raw(), PixelType::U8x3),
+            Self::Rgba(picture) => (picture.as_raw(), PixelType::U8x4),
         };
         let (from_width, from_height) = self.size();
         let from = ImageRef::new(from_width, from_height, bytes, kind).map_err(|error| failed(&error))?;
@@ -168,22 +177,19 @@ impl Pixels {
         Resizer::new().resize(&from, &mut to, None).map_err(|error| failed(&error))?;
         let bytes = to.into_vec();
         let made = match self {
-            Self::Opaque(_) => RgbImage::from_raw(width, height, bytes).map(Self::Opaque),
-            Self::Transparent(_) => RgbaImage::from_raw(width, height, bytes).map(Self::Transparent),
+            Self::Rgb(_) => RgbImage::from_raw(width, height, bytes).map(Self::Rgb),
+            Self::Rgba(_) => RgbaImage::from_raw(width, height, bytes).map(Self::Rgba),
         };
         made.ok_or_else(|| failed(&"its sizes do not fit"))
     }
 
-    fn turned(&self, orientation: Orientation) -> Self {
+    fn turned(&self, orientation: Orientation) -> DynamicImage {
         let mut picture = match self.clone() {
-            Self::Opaque(picture) => DynamicImage::ImageRgb8(picture),
-            Self::Transparent(picture) => DynamicImage::ImageRgba8(picture),
+            Self::Rgb(picture) => DynamicImage::ImageRgb8(picture),
+            Self::Rgba(picture) => DynamicImage::ImageRgba8(picture),
         };
         picture.apply_orientation(orientation);
-        match self {
-            Self::Opaque(_) => Self::Opaque(picture.into_rgb8()),
-            Self::Transparent(_) => Self::Transparent(picture.into_rgba8()),
-        }
+        picture
     }
 }
 
@@ -191,6 +197,7 @@ impl Pixels {
 #[derive(Clone, Debug)]
 struct Turned {
     pixels: Pixels,
+    opaque: bool,
     orientation: Orientation,
 }
 
@@ -231,40 +238,24 @@ impl Turned {
             return Ok(self);
         }
         let pixels = self.pixels.resized(self.swapped(size))?;
-        Ok(Self { pixels, orientation: self.orientation })
+        Ok(Self { pixels, ..self })
     }
 
     fn encoded(&self, quality: u8) -> Result<(Encoding, Vec<u8>), Flaw> {
         let mut bytes = Vec::new();
-        let (encoding, written) = match self.pixels.turned(self.orientation) {
-            Pixels::Opaque(picture) => {
-                let encoder = JpegEncoder::new_with_quality(&mut bytes, quality);
-                (
-                    Encoding::Jpeg,
-                    write(encoder, picture.as_raw(), picture.dimensions(), ExtendedColorType::Rgb8),
-                )
-            }
-            Pixels::Transparent(picture) => {
-                let encoder =
-                    PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive);
-                (
-                    Encoding::Png,
-                    write(encoder, picture.as_raw(), picture.dimensions(), ExtendedColorType::Rgba8),
-                )
-            }
-        };
-        written?;
-        Ok((encoding, bytes))
+        let picture = self.pixels.turned(self.orientation);
+        let (width, height) = (picture.width(), picture.height());
+        if self.opaque {
+            JpegEncoder::new_with_quality(&mut bytes, quality)
+                .write_image(picture.into_rgb8().as_raw(), width, height, ExtendedColorType::Rgb8)
+                .map_err(|error| broken(&error))?;
+            return Ok((Encoding::Jpeg, bytes));
+        }
+        PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive)
+            .write_image(picture.into_rgba8().as_raw(), width, height, ExtendedColorType::Rgba8)
+            .map_err(|error| broken(&error))?;
+        Ok((Encoding::Png, bytes))
     }
-}
-
-fn write(
-    encoder: impl ImageEncoder,
-    bytes: &[u8],
-    (width, height): (u32, u32),
-    color: ExtendedColorType,
-) -> Result<(), Flaw> {
-    encoder.write_image(bytes, width, height, color).map_err(|error| broken(&error))
 }
 
 /// Returns `side × by / of`, rounded, at least one.
@@ -287,6 +278,9 @@ fn placeholder(picture: &Turned) -> Result<String, Flaw> {
     }
     Ok(address)
 }
+
+/// What a pixel takes after its conversion, at most.
+const PLAIN_BYTES: u64 = 4;
 
 /// How much higher than wide a thumbnail may be.
 const HIGHEST: u32 = 4;

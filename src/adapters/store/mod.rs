@@ -10,5 +10,7 @@ mod segment;
 mod snippet;
 mod sqlite;
 
-pub use reading::{AuthorLine, PositionRow, PostLine, ReasonCount, Summary};
+pub use reading::{
+    AuthorLine, PositionRow, PostLine, ReasonCount, Summary, ThumbnailFileLine, ThumbnailLine,
+};
 pub use sqlite::{SqliteSettings, SqliteStore};

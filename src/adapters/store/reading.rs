@@ -70,3 +70,41 @@ pub struct PositionRow {
     /// The next offset to apply; `None` where nothing was applied yet.
     pub next: Option<Offset>,
 }
+
+/// What was made of one picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThumbnailLine {
+    /// The event that told of it.
+    pub event: String,
+    /// Where the picture lies in the object store.
+    pub object_key: String,
+    /// The SHA-256 of its bytes, in hexadecimal digits.
+    pub sha256: String,
+    /// The post it belongs to.
+    pub post: Option<String>,
+    /// What it is, by its bytes.
+    pub media_type: String,
+    /// Its width as it is seen, in pixels.
+    pub width: u32,
+    /// Its height.
+    pub height: u32,
+    /// A tiny picture, as a `data:` address.
+    pub placeholder: String,
+    /// When it was uploaded, in milliseconds since the Unix epoch.
+    pub time: i64,
+    /// The thumbnails, narrowest first.
+    pub files: Vec<ThumbnailFileLine>,
+}
+
+/// The file of one thumbnail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThumbnailFileLine {
+    /// Its key in the object store.
+    pub name: String,
+    /// What it is.
+    pub media_type: String,
+    /// Its width in pixels.
+    pub width: u32,
+    /// Its height.
+    pub height: u32,
+}

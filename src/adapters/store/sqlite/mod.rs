@@ -17,6 +17,7 @@ mod schema;
 mod search;
 mod statement;
 mod threads;
+mod thumbnails;
 mod unit;
 mod webhooks;
 mod writer;

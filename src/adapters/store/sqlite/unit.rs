@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::position::{self, Pass};
-use super::{documents, mails, outbox, project, statement, threads, webhooks};
+use super::{documents, mails, outbox, project, statement, threads, thumbnails, webhooks};
 use crate::ports::{Applied, Change, Claim, StoreError, Unit};
 
 /// Applies a unit inside the open transaction. After an error the caller undoes what was done.
@@ -34,6 +34,7 @@ fn carry_out(connection: &Connection, change: &Change) -> Result<(), StoreError>
         Change::ThreadPost(post) => threads::post(connection, post),
         Change::ThreadText(change) => mails::thread_text(connection, change),
         Change::Webhooks(event) => webhooks::event(connection, event),
+        Change::Thumbnails(made) => thumbnails::made(connection, made),
         Change::Welcome(welcome) => threads::welcome(connection, welcome),
     }
 }
