@@ -3,7 +3,7 @@
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::config::Config;
-use crate::effects::{Notify, Project};
+use crate::effects::{Notify, NotifySettings, Project};
 use crate::runtime::Group;
 
 /// The effects that come with Postroom.
@@ -19,6 +19,8 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
         return Err(Failure::new(Exit::Usage, format!("there is no effect {odd:?}"))
             .fix(format!("choose from {}", EFFECTS.join(", "))));
     }
+    // Before a choice for this process: another may run what it leaves out.
+    let requests = requests(config);
     if !only.is_empty() {
         config.effects.only(only);
     }
@@ -28,7 +30,7 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
         if !effect.enabled {
             continue;
         }
-        match group(name, config) {
+        match group(name, config, requests) {
             Ok(group) => enabled.push(group.configured(&effect)),
             Err(lacking) if only.iter().any(|wanted| wanted == name) => {
                 return Err(Failure::new(Exit::Configuration, format!("{name} cannot run: {lacking}")));
@@ -43,10 +45,18 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
     Ok(enabled)
 }
 
+/// What `notify` leaves for other effects: mails and deliveries are asked for only where they are carried out by some
+/// process of this configuration.
+fn requests(config: &Config) -> NotifySettings {
+    let enabled = |name: &str| config.effects.named(name).enabled;
+    let sends = enabled("mail") && group("mail", config, NotifySettings::default()).is_ok();
+    NotifySettings { mail: sends.then_some(config.mail.max_age), webhooks: enabled("webhooks") }
+}
+
 /// Makes the group of an effect, or says what the configuration lacks for it.
-fn group(name: &str, _config: &Config) -> Result<Group, &'static str> {
+fn group(name: &str, _config: &Config, requests: NotifySettings) -> Result<Group, &'static str> {
     match name {
-        "notify" => Ok(Group::effect(Notify::default())),
+        "notify" => Ok(Group::effect(Notify::new(requests))),
         "project" => Ok(Group::effect(Project)),
         _ => Err("it is not built yet"),
     }

@@ -10,6 +10,7 @@ use crate::config::choice::choice;
 use crate::config::leaf::{Brokers, Listen, StoreUrl, Template};
 use crate::config::librdkafka::RawProperties;
 use crate::config::load::Reader;
+use crate::config::mail::MailSection;
 use crate::config::part::{Described, Part, join, section};
 use crate::config::secret::Secret;
 use crate::config::size::ByteSize;
@@ -27,6 +28,8 @@ section! {
         kafka: Kafka = Kafka::default(),
         /// The log.
         log: Log = Log::default(),
+        /// The mails that are sent.
+        mail: MailSection = MailSection::default(),
         /// How much memory may be used.
         memory: Memory = Memory::default(),
         /// Where schemas are found.

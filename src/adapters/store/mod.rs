@@ -6,5 +6,7 @@ mod life;
 mod reading;
 mod sqlite;
 
-pub use reading::{AuthorLine, PositionRow, PostLine, ReasonCount, Summary};
+pub use reading::{
+    AuthorLine, PositionRow, PostLine, ReasonCount, RequestAttempt, RequestState, RequestStory, Summary,
+};
 pub use sqlite::{SqliteSettings, SqliteStore};
