@@ -116,8 +116,13 @@ fn names_follow_the_rules_of_prometheus() {
 
 #[test]
 fn every_series_of_a_consumer_names_its_group() {
-    let of_the_process =
-        ["postroom_build_info", "postroom_log_events_total", "postroom_shutdown_drain_seconds"];
+    let of_the_process = [
+        "postroom_build_info",
+        "postroom_log_events_total",
+        "postroom_outbox_oldest_timestamp_seconds",
+        "postroom_outbox_pending_rows",
+        "postroom_shutdown_drain_seconds",
+    ];
     for family in Family::ALL {
         let expected = !of_the_process.contains(&family.name);
         assert_eq!(family.labels.contains(&"group"), expected, "{}", family.name);

@@ -181,9 +181,10 @@ enum Played {
     Whole,
 }
 
-/// Says whether announcements have reached everybody.
+/// Says whether announcements have reached everybody, and nothing that is due waits to be carried out.
 async fn is_settled(service: &Service) -> Result<bool, Failure> {
-    Ok(service.store().summary(0).await?.fan_outs_open == 0)
+    let summary = service.store().summary(0).await?;
+    Ok(summary.fan_outs_open == 0 && summary.requests_under_way == 0)
 }
 
 /// The configuration of a demo: the embedded broker, a store that goes with it, a port that is free.

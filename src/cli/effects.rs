@@ -14,7 +14,9 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::mail;
 use crate::config::Config;
-use crate::effects::{Notify, OBJECTS, PICTURES, Project, Purge, Search, Thumbnail, Webhooks};
+use crate::effects::{
+    Notify, NotifySettings, OBJECTS, PICTURES, Project, Purge, Search, Thumbnail, Webhooks,
+};
 use crate::event::EventType;
 use crate::ports::{Cache, ThumbnailSpec};
 use crate::runtime::Group;
@@ -32,6 +34,8 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
         return Err(Failure::new(Exit::Usage, format!("there is no effect {odd:?}"))
             .fix(format!("choose from {}", EFFECTS.join(", "))));
     }
+    // Before a choice for this process: another may run what it leaves out.
+    let requests = requests(config);
     if !only.is_empty() {
         config.effects.only(only);
     }
@@ -41,7 +45,7 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
         if !effect.enabled {
             continue;
         }
-        match made(name, config)? {
+        match made(name, config, requests)? {
             Made::Group(group) => enabled.push(group.configured(&effect)),
             Made::Lacking(what) if only.iter().any(|wanted| wanted == name) => {
                 return Err(Failure::new(Exit::Configuration, format!("{name} cannot run: {what}")));
@@ -56,6 +60,14 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
     Ok(enabled)
 }
 
+/// What `notify` leaves for other effects: mails and deliveries are asked for only where they are carried out by some
+/// process of this configuration.
+fn requests(config: &Config) -> NotifySettings {
+    let enabled = |name: &str| config.effects.named(name).enabled;
+    let sends = enabled("mail") && config.mail.relay.is_some() && config.mail.from.is_some();
+    NotifySettings { mail: sends.then_some(config.mail.max_age), webhooks: enabled("webhooks") }
+}
+
 /// What a configuration makes of an effect.
 enum Made {
     Group(Group),
@@ -63,11 +75,11 @@ enum Made {
     Lacking(&'static str),
 }
 
-fn made(name: &str, config: &Config) -> Result<Made, Failure> {
+fn made(name: &str, config: &Config, requests: NotifySettings) -> Result<Made, Failure> {
     let set_up = |group: Option<Group>, lacking| group.map_or(Made::Lacking(lacking), Made::Group);
     Ok(match name {
         "mail" => set_up(mail::group(config)?, "mail.relay and mail.from are not set"),
-        "notify" => Made::Group(Group::effect(Notify::default())),
+        "notify" => Made::Group(Group::effect(Notify::new(requests))),
         "project" => Made::Group(Group::effect(Project)),
         "purge" => set_up(
             purge(config),

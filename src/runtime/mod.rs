@@ -13,6 +13,7 @@ mod inbox;
 mod letters;
 mod logs;
 mod observe;
+mod relay;
 mod report;
 mod schemas;
 mod service;

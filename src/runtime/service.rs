@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -20,6 +21,7 @@ use crate::runtime::ending::Ending;
 use crate::runtime::group::Group;
 use crate::runtime::inbox::Control;
 use crate::runtime::logs::Logs;
+use crate::runtime::relay::Relay;
 use crate::runtime::schemas::Schemas;
 use crate::runtime::start::StartRules;
 use crate::runtime::threads::HandlerThreads;
@@ -46,6 +48,8 @@ pub struct Service {
     threads: HandlerThreads,
     /// What runs beside the groups; ends with them.
     helpers: JoinSet<()>,
+    /// Stops the relay before its next step.
+    stop_relaying: Option<Arc<AtomicBool>>,
 }
 
 /// Resolves to a group's name and how it ended.
@@ -104,6 +108,7 @@ impl Service {
             metrics,
             threads: HandlerThreads::start().map_err(|error| StartError::Thread(error.to_string()))?,
             helpers: JoinSet::new(),
+            stop_relaying: None,
         };
         let clock = Clock::start();
         let share = groups.len();
@@ -115,6 +120,7 @@ impl Service {
             }
         }
         service.keep_expanding();
+        service.keep_relaying();
         Ok(service)
     }
 
@@ -141,6 +147,9 @@ impl Service {
     /// Asks every group to take no more work and to leave within the span.
     pub fn drain(&self, within: Duration) {
         self.metrics.board().draining();
+        if let Some(stop) = &self.stop_relaying {
+            stop.store(true, Ordering::Relaxed);
+        }
         for control in &self.controls {
             // A group that has ended needs no word.
             drop(control.send(Control::Drain { within }));
@@ -212,6 +221,14 @@ impl Service {
             (name.to_string(), ended.await.unwrap_or_else(|_| lost()))
         }));
         Ok(())
+    }
+
+    /// Publishes what is due in the outbox, beside the groups.
+    fn keep_relaying(&mut self) {
+        let (store, producer) = (self.store.clone(), self.producer.clone());
+        let relay = Relay::new(store, producer, self.codec.clone(), self.metrics.clone());
+        self.stop_relaying = Some(relay.stop());
+        self.helpers.spawn(relay.run());
     }
 
     /// Expands announcements to subscribers in chunks, beside the groups.

@@ -22,6 +22,8 @@
 //! ```
 #![expect(clippy::expect_used, reason = "a contract speaks by panicking")]
 
+pub mod outbox;
+
 use std::future::Future;
 
 use postroom_core::{Attempt, Offset, Partition, Topic, TopicPartition};

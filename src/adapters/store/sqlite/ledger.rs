@@ -37,6 +37,14 @@ impl Ledger for SqliteStore {
         let (id, reply) = (id.to_owned(), reply.to_owned());
         Box::pin(self.write(move |connection| end_attempt(connection, &id, &reply, now)))
     }
+
+    fn died<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {
+        let (id, why) = (id.to_owned(), why.to_owned());
+        Box::pin(self.write(move |connection| match queue::row_of(connection, &id)? {
+            Some(row) => queue::end(connection, row, RequestEnding::Dead, &why, now),
+            None => Ok(()),
+        }))
+    }
 }
 
 fn reserve(

@@ -16,6 +16,7 @@ mod reads;
 mod schema;
 mod search;
 mod statement;
+mod stories;
 mod threads;
 mod thumbnails;
 mod unit;
@@ -32,7 +33,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use self::writer::{Work, work, write};
-use crate::adapters::store::{PositionRow, Summary};
+use crate::adapters::store::{PositionRow, RequestStory, Summary};
 use crate::ports::{
     Applied, Claim, Expansion, FanOut, Guard, Param, Store, StoreError, StoreFuture, StoreId, Unit,
 };
@@ -142,6 +143,15 @@ impl SqliteStore {
     /// As the store's.
     pub async fn summary(&self, top: u32) -> Result<Summary, StoreError> {
         self.read(move |connection| reads::summary(connection, top)).await
+    }
+
+    /// Reads what became of the mails and deliveries that an event caused, up to `limit`, the oldest first.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn requests_of_event(&self, event: &str, limit: u32) -> Result<Vec<RequestStory>, StoreError> {
+        let event = event.to_owned();
+        self.read(move |connection| stories::requests_of_event(connection, &event, limit)).await
     }
 
     /// Reads all tables of `project` and `notify`, for comparison with an independent count. Large.

@@ -45,16 +45,34 @@ impl Outbox for SqliteStore {
     }
 }
 
-/// Takes what is due, one row an addressee, and no more than fits into memory at once.
+/// Takes what is due of both kinds, one row an addressee, and no more than fits into memory at once. Neither kind
+/// waits for the other.
 fn take(connection: &Connection, now: i64, limit: u32, until: i64) -> Result<Vec<DueRow>, StoreError> {
-    let expired = "UPDATE requests SET state = 1, due = not_before WHERE state = 2 AND due <= ?1";
-    execute(connection, expired, [now])?;
-    lapse(connection, now)?;
     let mut taken = Vec::new();
+    for (kind, most) in [(queue::WEBHOOK, limit.div_ceil(2)), (queue::MAIL, limit)] {
+        let expired =
+            "UPDATE requests SET state = 1, due = not_before WHERE state = 2 AND kind = ?1 AND due <= ?2";
+        execute(connection, expired, params![kind, now])?;
+        lapse(connection, kind, now)?;
+        let room = MOST_OUT.saturating_sub(out(connection, kind)?);
+        let most = most.min(room).saturating_sub(u32::try_from(taken.len()).unwrap_or(u32::MAX));
+        take_kind(connection, kind, now, most, until, &mut taken)?;
+    }
+    Ok(taken)
+}
+
+fn take_kind(
+    connection: &Connection,
+    kind: &str,
+    now: i64,
+    limit: u32,
+    until: i64,
+    taken: &mut Vec<DueRow>,
+) -> Result<(), StoreError> {
     let (mut left, mut bytes, mut looks) = (limit, 0, LOOK.max(limit));
     // What is withdrawn makes room for what was queued behind it.
     while left > 0 && looks > 0 && bytes < MOST_BYTES {
-        let due = due(connection, now, left)?;
+        let due = due(connection, kind, now, left)?;
         if due.is_empty() {
             break;
         }
@@ -74,7 +92,17 @@ fn take(connection: &Connection, now: i64, limit: u32, until: i64) -> Result<Vec
             }
         }
     }
-    Ok(taken)
+    Ok(())
+}
+
+/// Counts what is out of a kind, up to what may be.
+fn out(connection: &Connection, kind: &str) -> Result<u32, StoreError> {
+    connection
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM requests WHERE state = 3 AND kind = ?1 LIMIT ?2)",
+        )
+        .and_then(|mut statement| statement.query_row(params![kind, MOST_OUT], |row| row.get(0)))
+        .map_err(ours)
 }
 
 /// Reads a row that is due. One that is no longer wanted is withdrawn, one without an address waits for it.
@@ -91,18 +119,21 @@ fn wanted(connection: &Connection, row: i64, now: i64) -> Result<Option<Request>
 }
 
 /// Rows that were out for too long are no longer heads.
-fn lapse(connection: &Connection, now: i64) -> Result<(), StoreError> {
-    let rows: Vec<i64> = connection
-        .prepare_cached("SELECT id FROM requests WHERE state = 3 AND due <= ?1 ORDER BY due LIMIT ?2")
-        .and_then(|mut statement| statement.query_map(params![now, LOOK], |row| row.get(0))?.collect())
-        .map_err(ours)?;
+fn lapse(connection: &Connection, kind: &str, now: i64) -> Result<(), StoreError> {
+    let late = "SELECT id FROM requests WHERE state = 3 AND kind = ?1 AND due <= ?2 ORDER BY due LIMIT ?3";
+    let rows = rows(connection, late, params![kind, now, LOOK])?;
     rows.into_iter().try_for_each(|row| queue::leave(connection, row, State::Lapsed, now))
 }
 
-fn due(connection: &Connection, now: i64, limit: u32) -> Result<Vec<i64>, StoreError> {
+fn due(connection: &Connection, kind: &str, now: i64, limit: u32) -> Result<Vec<i64>, StoreError> {
+    let due = "SELECT id FROM requests WHERE state = 1 AND kind = ?1 AND due <= ?2 ORDER BY due, id LIMIT ?3";
+    rows(connection, due, params![kind, now, limit])
+}
+
+fn rows(connection: &Connection, sql: &str, values: impl Params) -> Result<Vec<i64>, StoreError> {
     connection
-        .prepare_cached("SELECT id FROM requests WHERE state = 1 AND due <= ?1 ORDER BY due, id LIMIT ?2")
-        .and_then(|mut statement| statement.query_map(params![now, limit], |row| row.get(0))?.collect())
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.query_map(values, |row| row.get(0))?.collect())
         .map_err(ours)
 }
 
@@ -169,9 +200,7 @@ fn backlog(connection: &Connection, now: i64) -> Result<OutboxBacklog, StoreErro
         let pending: i64 = connection
             .prepare_cached("SELECT count(*) FROM requests WHERE state < 6")?
             .query_row([], |row| row.get(0))?;
-        let oldest_due = connection
-            .prepare_cached("SELECT min(due) FROM requests WHERE state = 1 AND due <= ?1")?
-            .query_row([now], |row| row.get(0))?;
+        let oldest_due = connection.prepare_cached(OLDEST)?.query_row([now], |row| row.get(0))?;
         Ok(OutboxBacklog { pending: u64::try_from(pending).unwrap_or_default(), oldest_due })
     };
     read().map_err(ours)
@@ -228,6 +257,14 @@ const WEBHOOK: &str =
     "SELECT r.request, r.addressee AS endpoint, r.event, r.requested_at, f.blog, f.type, f.body, f.time
     FROM requests r JOIN webhook_fan_outs f ON f.event = r.event
     WHERE r.id = ?1";
+
+const OLDEST: &str = "SELECT min(due) FROM (
+    SELECT min(due) AS due FROM requests WHERE state = 1 AND kind = 'mail' AND due <= ?1
+    UNION ALL SELECT min(due) FROM requests WHERE state = 1 AND kind = 'webhook' AND due <= ?1)";
+
+/// How many rows of a kind may be out at once: what waits longer waits here, where nothing is lost when a topic is short
+/// of room.
+const MOST_OUT: u32 = 10_000;
 
 /// How many rows one step may look at in vain.
 const LOOK: u32 = 1_000;

@@ -20,7 +20,7 @@ CREATE TABLE requests (
     ending INTEGER,
     reply TEXT
 ) STRICT;
-CREATE INDEX requests_by_state ON requests (state, due);
+CREATE INDEX requests_by_state ON requests (state, kind, due);
 CREATE INDEX requests_by_event ON requests (event);
 CREATE UNIQUE INDEX requests_heads ON requests (kind, addressee) WHERE state BETWEEN 1 AND 4;
 CREATE INDEX requests_queued ON requests (kind, addressee, id) WHERE state = 0;
@@ -46,6 +46,7 @@ CREATE TABLE request_attempts (
     reply TEXT,
     PRIMARY KEY (request, attempt)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX request_attempts_by_age ON request_attempts (began_at);
 
 -- notify: whom it may write to. As people, but its own, because it keeps its own position.
 CREATE TABLE contacts (
