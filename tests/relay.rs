@@ -1,5 +1,5 @@
-//! The relay on the embedded broker: what `notify` leaves in the store comes out on `blog.mail` and `blog.webhooks`, a
-//! group carries it out once, and what cannot be published waits.
+//! The relay on the embedded broker: what `notify` leaves in the store comes out on `blog.mail` and `blog.webhooks`, and
+//! a dead letter closes its row.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use postroom::Group;
-use postroom::adapters::store::{RequestState, SqliteStore};
+use postroom::adapters::store::RequestState;
 use postroom::codec::{Codec, Framing, Limits};
 use postroom::config::{Config, Sources, load};
 use postroom::effects::{Notify, NotifySettings};
@@ -173,34 +173,5 @@ async fn what_notify_asks_for_is_published_and_a_dead_letter_closes_its_row() {
     let pair = |user: &str| (user.to_owned(), "welcome".to_owned());
     assert_eq!(seen, [pair("ann"), pair("ben")]);
     assert_eq!(hooks.lock().unwrap().len(), 1, "the second delivery waits for the first one's end");
-    stop(service).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_published_waits_until_it_can() {
-    let broker = broker(&[("notify", BLOG)]);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("postroom.db");
-    let config = config(broker.address(), &path);
-    let service = Service::start(&config, vec![notify()], metrics(), Broker::Embedded).await.unwrap();
-    let record = Codec::new(Limits::default()).encode(&registered("ann"), Framing::ConfluentV0).unwrap();
-    service.producer().publish_event(&record).await.unwrap();
-    eventually("it is asked for", async || {
-        !service.store().requests_of_event("r-ann", 10).await.unwrap().is_empty()
-    })
-    .await;
-
-    stop(service).await;
-    let store = SqliteStore::open(&path).unwrap();
-    let before = store.requests_of_event("r-ann", 10).await.unwrap();
-    broker.create_topic("blog.mail", 2).unwrap();
-    let service = Service::start(&config, vec![notify()], metrics(), Broker::Embedded).await.unwrap();
-    eventually("it is out", async || {
-        let stories = store.requests_of_event("r-ann", 10).await.unwrap();
-        stories.first().is_some_and(|story| story.state == RequestState::Out)
-    })
-    .await;
-
-    assert_eq!(before.len(), 1);
     stop(service).await;
 }

@@ -177,3 +177,90 @@ const HINDERED_WAIT: Duration = Duration::from_secs(1);
 
 /// How often the backlog is told.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use postroom_core::{Offset, Partition, Topic, TopicPartition};
+
+    use super::*;
+    use crate::adapters::store::{RequestState, SqliteStore};
+    use crate::codec::Limits;
+    use crate::event::EventId;
+    use crate::kafka::{Connection, Embedded, ProducerConfig};
+    use crate::ports::{
+        Arrival, Change, Guard, MailSource, Origin, PersonChange, PersonContent, PersonFact, Store, Unit,
+        Welcome,
+    };
+    use crate::telemetry::{Board, BuildInfo};
+
+    async fn store_with_a_mail() -> SqliteStore {
+        let store = SqliteStore::in_memory().unwrap();
+        let place = TopicPartition::new(Topic::new("blog.users"), Partition(0));
+        let mut claim = store.claim("notify", &place).await.unwrap();
+        let user = "ann".to_owned();
+        let origin = Origin { event: EventId::parse("e").unwrap(), time: 1, arrival: Arrival::InOrder };
+        let email = Some("ann@readers.example".to_owned());
+        let fact = PersonFact::Updated(PersonContent { email, ..PersonContent::default() });
+        let mail = Some(MailSource { max_age: i64::MAX, ..MailSource::default() });
+        let changes = vec![
+            Change::Contact(PersonChange { user: user.clone(), origin: origin.clone(), fact }),
+            Change::Welcome(Welcome { user, origin, mail }),
+        ];
+        let guard = Guard::Position { next: Offset(1) };
+        store.apply(&mut claim, Unit { guard, changes }).await.unwrap();
+        store
+    }
+
+    fn relay(store: &SqliteStore, brokers: &str) -> Relay<SqliteStore> {
+        let delivery_timeout = Duration::from_millis(300);
+        let config = ProducerConfig {
+            delivery_timeout,
+            linger: Duration::ZERO,
+            ..ProducerConfig::new(Connection::to(brokers.to_owned()))
+        };
+        let producer = Producer::start(&config).unwrap();
+        let metrics =
+            Metrics::new(&BuildInfo::current("test".to_owned()), Arc::new(Board::new("test"))).unwrap();
+        Relay::new(store.clone(), producer, Codec::new(Limits::default()), metrics)
+    }
+
+    async fn state(store: &SqliteStore) -> RequestState {
+        store.requests_of_event("e", 1).await.unwrap().first().unwrap().state
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_the_broker_does_not_take_is_given_back_and_published_later() {
+        let store = store_with_a_mail().await;
+        let broker = Embedded::start().unwrap();
+        broker.create_topic("blog.mail", 1).unwrap();
+
+        let away = relay(&store, "127.0.0.1:1").step().await;
+        let between = state(&store).await;
+        let there = relay(&store, broker.address()).step().await;
+        let after = state(&store).await;
+        let idle = relay(&store, broker.address()).step().await;
+
+        assert_eq!((away, between), (Ok(Step::Hindered), RequestState::Waiting));
+        assert_eq!((there, after), (Ok(Step::Published), RequestState::Out));
+        assert_eq!(idle, Ok(Step::Idle));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn stopped_relay_ends_and_the_backlog_is_told() {
+        let store = store_with_a_mail().await;
+        let relay = relay(&store, "127.0.0.1:1");
+        let (stop, metrics) = (relay.stop(), relay.metrics.clone());
+        let line = "postroom_outbox_pending_rows";
+        let before = metrics.page().contains(&format!("{line} 0"));
+        relay.tell().await;
+
+        stop.store(true, Ordering::Relaxed);
+        relay.run().await;
+        let told = metrics.families.outbox_pending.with_label_values::<&str>(&[]).get();
+
+        assert!(before, "at zero from the start");
+        assert_eq!(told, 1);
+    }
+}
