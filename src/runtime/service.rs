@@ -170,7 +170,8 @@ impl Service {
         let consumer = wiring::consumer(config, &group, &effect, self.store.id(), share, broker);
         let metrics = Arc::new(self.metrics.group(&shape(&consumer, &group))?);
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
-        let desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), store);
+        let desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), store)
+            .noting(self.metrics.board().journal());
         let name = Arc::clone(&desk.group);
         let rules = StartRules::new(config, &group, &effect, &desk.retry_topic);
         let settings = wiring::settings(config, &group, &effect, share);

@@ -13,6 +13,7 @@ use crate::kafka::REPLAY_OF;
 use crate::ports::{Applied, Claim, Store, StoreError, Unit};
 use crate::runtime::group::Group;
 use crate::runtime::tally::{OTHER, Tally};
+use crate::telemetry::Journal;
 
 /// The claim under which a generation's units are applied, shared by its runs.
 pub(crate) type SharedClaim = Arc<Mutex<Claim>>;
@@ -27,6 +28,7 @@ pub(crate) struct Desk {
     pub(crate) codec: Codec,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) deadline: std::time::Duration,
+    pub(crate) journal: Arc<Journal>,
 }
 
 /// Runs the runs of one group.
@@ -68,7 +70,14 @@ impl Desk {
             codec,
             store,
             deadline: group.deadline,
+            journal: Arc::default(),
         }
+    }
+
+    /// Notes in this journal what becomes of events.
+    pub(crate) fn noting(mut self, journal: &Arc<Journal>) -> Self {
+        self.journal = Arc::clone(journal);
+        self
     }
 
     /// Says whether a record was replayed from a dead letter.

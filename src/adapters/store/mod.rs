@@ -6,5 +6,5 @@ mod life;
 mod reading;
 mod sqlite;
 
-pub use reading::{AuthorLine, PositionRow, PostLine, ReasonCount, Summary};
+pub use reading::{AuthorLine, NotificationRow, PositionRow, PostLine, ReasonCount, Summary};
 pub use sqlite::{SqliteSettings, SqliteStore};

@@ -70,3 +70,16 @@ pub struct PositionRow {
     /// The next offset to apply; `None` where nothing was applied yet.
     pub next: Option<Offset>,
 }
+
+/// A notification that an event caused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotificationRow {
+    /// The user who is to hear of it.
+    pub recipient: String,
+    /// `comment`, `post` or `welcome`.
+    pub reason: String,
+    /// The post, comment or user that it is about.
+    pub subject: String,
+    /// When it was due, in milliseconds since the Unix epoch.
+    pub time: i64,
+}

@@ -11,6 +11,7 @@ mod project;
 mod reads;
 mod schema;
 mod statement;
+mod story;
 mod threads;
 mod unit;
 mod writer;
@@ -25,7 +26,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use self::writer::{Work, work, write};
-use crate::adapters::store::{PositionRow, Summary};
+use crate::adapters::store::{NotificationRow, PositionRow, Summary};
 use crate::ports::{
     Applied, Claim, Expansion, FanOut, Guard, Param, Store, StoreError, StoreFuture, StoreId, Unit,
 };
@@ -135,6 +136,19 @@ impl SqliteStore {
     /// As the store's.
     pub async fn summary(&self, top: u32) -> Result<Summary, StoreError> {
         self.read(move |connection| reads::summary(connection, top)).await
+    }
+
+    /// Returns up to `limit` notifications that an event caused, and how many there are.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn notifications_of_event(
+        &self,
+        event: &str,
+        limit: u32,
+    ) -> Result<(Vec<NotificationRow>, u64), StoreError> {
+        let event = event.to_owned();
+        self.read(move |connection| story::notifications(connection, &event, limit)).await
     }
 
     /// Reads all tables of `project` and `notify`, for comparison with an independent count. Large.
