@@ -46,6 +46,7 @@ pub(crate) fn run(global: &Global, arguments: &DemoArgs, terminal: &mut Terminal
     let runtime = runtime()?;
     let exit = runtime.block_on(demo.play(groups, &feed, terminal));
     // Clients first, the broker last: the library aborts otherwise.
+    serving.console.close();
     runtime.shutdown_timeout(Duration::from_secs(5));
     drop(embedded);
     exit
@@ -167,7 +168,7 @@ impl Demo<'_> {
         let running = self.running();
         terminal.say(&format!("broker   {}", running.brokers));
         if let Some(http) = &running.http {
-            terminal.say(&format!("pages    http://{http}/metrics  /livez  /readyz  /api/status"));
+            terminal.say(&format!("page     http://{http}/"));
         }
         terminal.say(&format!("store    {}", running.store));
     }

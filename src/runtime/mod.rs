@@ -12,6 +12,7 @@ mod group;
 mod inbox;
 mod letters;
 mod logs;
+mod noting;
 mod observe;
 mod relay;
 mod report;

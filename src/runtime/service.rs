@@ -182,7 +182,8 @@ impl Service {
         let topics = consumer.topics.clone();
         let metrics = Arc::new(self.metrics.group(&shape(&consumer, &group))?);
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
-        let mut desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), store);
+        let mut desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), store)
+            .noting(self.metrics.board().journal());
         desk.schemas.clone_from(&self.schemas);
         let meter = Arc::clone(&metrics);
         desk.meter =

@@ -16,6 +16,7 @@ use crate::ports::{Applied, Claim, Store, StoreError, Unit};
 use crate::runtime::group::Group;
 use crate::runtime::schemas::Schemas;
 use crate::runtime::tally::{OTHER, Tally};
+use crate::telemetry::Journal;
 
 /// The claim under which a generation's units are applied, shared by its runs.
 pub(crate) type SharedClaim = Arc<Mutex<Claim>>;
@@ -34,6 +35,7 @@ pub(crate) struct Desk {
     pub(crate) deadline: std::time::Duration,
     /// Counts requests to dependencies.
     pub(crate) meter: Meter,
+    pub(crate) journal: Arc<Journal>,
 }
 
 /// Runs the runs of one group.
@@ -77,6 +79,7 @@ impl Desk {
             store,
             deadline: group.deadline,
             meter: no_meter(),
+            journal: Arc::default(),
         }
     }
 
@@ -104,6 +107,12 @@ impl Desk {
             Some(schemas) => schemas.learn(name).await,
             None => Err(Failure::from(DecodeError::NeedsSchema(name))),
         }
+    }
+
+    /// Notes in this journal what becomes of events.
+    pub(crate) fn noting(mut self, journal: &Arc<Journal>) -> Self {
+        self.journal = Arc::clone(journal);
+        self
     }
 
     /// Says whether a record was replayed from a dead letter.

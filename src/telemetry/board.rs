@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::telemetry::group::unix_seconds;
+use crate::telemetry::journal::Journal;
 use crate::telemetry::status::{
     GroupReport, GroupState, GroupStatus, PartitionReport, PartitionStatus, Status, Totals,
 };
@@ -16,6 +17,7 @@ pub struct Board {
     started: Instant,
     started_at: f64,
     state: Mutex<State>,
+    journal: Arc<Journal>,
 }
 
 /// The answer of a health page.
@@ -35,7 +37,13 @@ impl Board {
             started: Instant::now(),
             started_at: unix_seconds(),
             state: Mutex::default(),
+            journal: Arc::default(),
         }
+    }
+
+    /// Returns the journal of what the groups did with single events.
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
     }
 
     /// Says which brokers the process talks to.

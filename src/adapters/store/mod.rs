@@ -11,7 +11,7 @@ mod snippet;
 mod sqlite;
 
 pub use reading::{
-    AuthorLine, PositionRow, PostLine, ReasonCount, RequestAttempt, RequestState, RequestStory, Summary,
-    ThumbnailFileLine, ThumbnailLine,
+    AuthorLine, NotificationRow, PositionRow, PostLine, ReasonCount, RequestAttempt, RequestState,
+    RequestStory, Summary, ThumbnailFileLine, ThumbnailLine,
 };
 pub use sqlite::{SqliteSettings, SqliteStore};

@@ -166,3 +166,16 @@ pub struct RequestAttempt {
     /// What the other side said, up to 300 bytes.
     pub reply: Option<String>,
 }
+
+/// A notification that an event caused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotificationRow {
+    /// The user who is to hear of it.
+    pub recipient: String,
+    /// `comment`, `post` or `welcome`.
+    pub reason: String,
+    /// The post, comment or user that it is about.
+    pub subject: String,
+    /// When it was due, in milliseconds since the Unix epoch.
+    pub time: i64,
+}

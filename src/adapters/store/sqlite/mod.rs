@@ -17,6 +17,7 @@ mod schema;
 mod search;
 mod statement;
 mod stories;
+mod story;
 mod threads;
 mod thumbnails;
 mod unit;
@@ -33,7 +34,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use self::writer::{Work, work, write};
-use crate::adapters::store::{PositionRow, RequestStory, Summary};
+use crate::adapters::store::{NotificationRow, PositionRow, RequestStory, Summary};
 use crate::ports::{
     Applied, Claim, Expansion, FanOut, Guard, Param, Store, StoreError, StoreFuture, StoreId, Unit,
 };
@@ -152,6 +153,19 @@ impl SqliteStore {
     pub async fn requests_of_event(&self, event: &str, limit: u32) -> Result<Vec<RequestStory>, StoreError> {
         let event = event.to_owned();
         self.read(move |connection| stories::requests_of_event(connection, &event, limit)).await
+    }
+
+    /// Returns up to `limit` notifications that an event caused, and how many there are.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn notifications_of_event(
+        &self,
+        event: &str,
+        limit: u32,
+    ) -> Result<(Vec<NotificationRow>, u64), StoreError> {
+        let event = event.to_owned();
+        self.read(move |connection| story::notifications(connection, &event, limit)).await
     }
 
     /// Reads all tables of `project` and `notify`, for comparison with an independent count. Large.
