@@ -31,6 +31,7 @@ mod start;
 mod topics;
 
 pub use admin::{Admin, GroupPosition};
+pub(crate) use base64::encode as to_base64;
 pub use config::{Connection, ConsumerConfig, Gap, Memory, Protocol, Start};
 pub use context::EdgeCounters;
 pub use dead_letter::{DEFAULT_TEMPLATE, DeadLetterRoute, PREFIX, REPLAY_OF, REPLAY_PREFIX, retry_topic};
