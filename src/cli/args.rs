@@ -1,10 +1,13 @@
 //! The arguments, as clap reads them.
 
+mod webhooks;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(crate) use self::webhooks::{WebhooksAddArgs, WebhooksCommand, WebhooksRotateArgs, WebhooksTestArgs};
 use crate::cli::terminal::ColorChoice;
 
 /// The mailroom for a blog's events: ordered, parallel consumers of Kafka with dead letters one can work with.
@@ -116,6 +119,9 @@ pub(crate) enum Command {
     Topics(TopicsCommand),
     /// Print the version and what it was built with
     Version(VersionArgs),
+    /// Tell other programs of events, by signed HTTP requests
+    #[command(subcommand)]
+    Webhooks(WebhooksCommand),
 }
 
 /// Arguments of `check`.

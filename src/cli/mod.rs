@@ -39,6 +39,7 @@ mod tail;
 mod terminal;
 mod topics;
 mod version;
+mod webhooks;
 mod words;
 
 use std::process::ExitCode;
@@ -89,6 +90,7 @@ fn dispatch(cli: &Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Tail(arguments) => tail::run(&cli.global, arguments, terminal),
         Command::Topics(command) => topics::run(&cli.global, command, terminal),
         Command::Version(arguments) => version::run(arguments, terminal),
+        Command::Webhooks(command) => webhooks::run(&cli.global, command, terminal),
     }
 }
 

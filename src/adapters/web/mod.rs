@@ -4,6 +4,7 @@ mod guard;
 mod resolve;
 
 use std::error::Error as _;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +22,11 @@ use crate::ports::{Wanted, Web, WebError, WebFuture, WebMethod, WebRequest, WebR
 ///
 /// Each has a connection of its own: it is made to an address that was checked a moment ago, and a host that closes idle
 /// connections fails no delivery.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct WebClient {
     client: Client,
     guard: Arc<Guard>,
+    lookup: Arc<dyn Lookup>,
 }
 
 /// What a client is made of.
@@ -79,7 +81,7 @@ impl WebClient {
     pub fn with_lookup(settings: WebSettings, lookup: Arc<dyn Lookup>) -> Result<Self, String> {
         let guard = Arc::new(settings.guard);
         let mut builder = Client::builder()
-            .dns_resolver(resolve::Checked { guard: Arc::clone(&guard), lookup })
+            .dns_resolver(resolve::Checked { guard: Arc::clone(&guard), lookup: Arc::clone(&lookup) })
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .no_proxy()
@@ -99,12 +101,20 @@ impl WebClient {
             }
         }
         let client = builder.build().map_err(|error| format!("no TLS: {}", chain(&error)))?;
-        Ok(Self { client, guard })
+        Ok(Self { client, guard, lookup })
     }
 
-    /// Returns what may be reached.
-    pub fn guard(&self) -> &Guard {
-        &self.guard
+    /// Says whether an address could be sent to now: its form, its port, and the addresses that its name has at the
+    /// moment. Nothing is connected to, and whoever sends is checked again.
+    ///
+    /// # Errors
+    /// As for sending.
+    pub async fn check(&self, url: &str) -> Result<(), WebError> {
+        let url = self.guard.target(url)?;
+        match url.domain() {
+            Some(host) => resolve::admitted(&self.guard, &*self.lookup, host).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     async fn exchange(&self, request: WebRequest) -> Result<WebResponse, WebError> {
@@ -130,6 +140,12 @@ impl WebClient {
             .collect();
         let body = body(response, request.wanted, encrypted).await?;
         Ok(WebResponse { status, headers, body })
+    }
+}
+
+impl fmt::Debug for WebClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebClient").field("guard", &self.guard).finish_non_exhaustive()
     }
 }
 

@@ -43,15 +43,23 @@ impl Resolve for Checked {
     fn resolve(&self, name: Name) -> Resolving {
         let (guard, lookup) = (Arc::clone(&self.guard), Arc::clone(&self.lookup));
         Box::pin(async move {
-            let host = name.as_str();
-            let found = lookup
-                .lookup(host)
-                .await
-                .map_err(|error| WebError::Connect(format!("{host} was not found: {error}")))?;
-            let admitted = guard.admit(host, &found)?;
+            let admitted = admitted(&guard, &*lookup, name.as_str()).await?;
             // Port 0: the client puts that of the address in its place.
             let addresses: Addrs = Box::new(admitted.into_iter().map(|address| SocketAddr::new(address, 0)));
             Ok(addresses)
         })
     }
+}
+
+/// Returns the addresses of a host that may be connected to.
+pub(super) async fn admitted(
+    guard: &Guard,
+    lookup: &dyn Lookup,
+    host: &str,
+) -> Result<Vec<IpAddr>, WebError> {
+    let found = lookup
+        .lookup(host)
+        .await
+        .map_err(|error| WebError::Connect(format!("{host} was not found: {error}")))?;
+    guard.admit(host, &found)
 }
