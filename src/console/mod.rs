@@ -1,0 +1,3 @@
+//! The pages and their API.
+
+pub(crate) mod search;
