@@ -6,4 +6,5 @@ mod interleavings;
 mod kills;
 mod play;
 mod sample;
+mod search;
 mod sqlite;
