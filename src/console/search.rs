@@ -173,3 +173,114 @@ impl<'a> Piece<'a> {
         Self { text: &snippet.text, marks }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests")]
+
+    use postroom_core::{Offset, Partition, Topic, TopicPartition};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::event::EventId;
+    use crate::ports::{
+        Arrival, Change, DocumentBody, DocumentChange, DocumentContent, DocumentFact, Guard, Origin, Store,
+        Unit,
+    };
+
+    /// A store with `count` posts about a ferry.
+    async fn store(count: i64) -> SqliteStore {
+        let store = SqliteStore::in_memory().unwrap();
+        let place = TopicPartition::new(Topic::new("blog.posts"), Partition(0));
+        let mut claim = store.claim("search", &place).await.unwrap();
+        let change = |number: i64| {
+            let event = EventId::parse(&format!("e{number}")).unwrap();
+            let text = "The <b>Ferry</b> is late".to_owned();
+            Change::Document(Box::new(DocumentChange {
+                kind: DocumentKind::Post,
+                id: format!("p{number}"),
+                origin: Origin { event, time: number * 86_400_000, arrival: Arrival::InOrder },
+                fact: DocumentFact::Created {
+                    post: None,
+                    author: "ada".to_owned(),
+                    format: None,
+                    content: DocumentContent {
+                        title: Some("Crème".to_owned()),
+                        tags: Some(vec!["boats".to_owned()]),
+                        body: Some(DocumentBody { text, is_cut: false }),
+                        ..DocumentContent::default()
+                    },
+                },
+            }))
+        };
+        let changes = (0..count).map(change).collect();
+        store.apply(&mut claim, Unit { guard: Guard::Position { next: Offset(1) }, changes }).await.unwrap();
+        store
+    }
+
+    /// Asks a real server, and returns its status and what it said.
+    async fn asked(store: &SqliteStore, query: &str) -> (u16, Value) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/api/search{query}", listener.local_addr().unwrap());
+        let server = tokio::spawn(axum::serve(listener, router(store.clone())).into_future());
+        let answer = reqwest::Client::builder().no_proxy().build().unwrap().get(url).send().await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "application/json");
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+        let answer = (answer.status().as_u16(), answer.json().await.unwrap());
+        server.abort();
+        answer
+    }
+
+    #[tokio::test]
+    async fn hits_come_with_the_ranges_that_were_found() {
+        let store = store(1).await;
+
+        let (status, page) =
+            asked(&store, "?q=ferry+creme&author=ada&tag=Boats&type=post&after=1970-01-01").await;
+
+        assert_eq!((status, &page["total"], &page["is_whole"]), (200, &1.into(), &true.into()));
+        let hit = &page["hits"][0];
+        assert_eq!((&hit["type"], &hit["id"], &hit["post"]), (&"post".into(), &"p0".into(), &"p0".into()));
+        assert_eq!(hit["title"], serde_json::json!({ "text": "Crème", "marks": [[0, 6]] }));
+        let snippet = serde_json::json!({ "text": "The <b>Ferry</b> is late", "marks": [[7, 12]] });
+        assert_eq!(hit["snippet"], snippet);
+        assert_eq!(hit["time"], "1970-01-01T00:00:00Z");
+    }
+
+    #[tokio::test]
+    async fn pages_are_bounded_and_empty_parameters_say_nothing() {
+        let store = store(130).await;
+
+        let pages = [
+            "?q=ferry",
+            "?q=ferry&limit=5&offset=128",
+            "?q=ferry&limit=100000",
+            "?q=ferry&limit=&type=&author=&after=",
+            "?q=",
+            "",
+        ];
+        let mut sizes = Vec::new();
+        for query in pages {
+            let (status, page) = asked(&store, query).await;
+            assert_eq!(status, 200, "{query}");
+            sizes.push((page["total"].as_u64().unwrap(), page["hits"].as_array().unwrap().len()));
+        }
+
+        assert_eq!(sizes, [(130, 20), (130, 2), (130, 100), (130, 20), (0, 0), (0, 0)]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_refused_and_said() {
+        let store = store(1).await;
+
+        for query in ["?type=page", "?after=soon", "?before=2021-02-30", "?limit=-1", "?offset=x", "?q=a&q=b"]
+        {
+            let (status, answer) = asked(&store, query).await;
+
+            assert_eq!(status, 400, "{query}");
+            assert!(!answer["error"].as_str().unwrap().is_empty(), "{query}");
+        }
+        let (status, page) = asked(&store, "?q=%22%27%3B--%00%FF*(NEAR").await;
+        assert_eq!((status, &page["total"]), (200, &0.into()));
+    }
+}
