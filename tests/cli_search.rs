@@ -77,8 +77,8 @@ async fn hits_are_shown_with_what_was_found_and_nothing_steers_the_terminal() {
 async fn exit_codes_tell_whether_something_was_found() {
     let folder = tempfile::tempdir().unwrap();
 
-    for (arguments, code) in [
-        (&["ferry"] as &[&str], 0),
+    let cases: [(&[&str], i32); 12] = [
+        (&["ferry"], 0),
         (&["ferry", "--type", "post"], 1),
         (&["ferry", "--author", "bob"], 1),
         (&["--author", "ADA", "--type", "comment"], 0),
@@ -90,7 +90,8 @@ async fn exit_codes_tell_whether_something_was_found() {
         (&["x", "--type", "page"], 64),
         (&["x", "--before", "soon"], 64),
         (&["x", "--set", "store.url=sqlite:nowhere.db"], 66),
-    ] {
+    ];
+    for (arguments, code) in cases {
         let output = asked(folder.path(), arguments).await;
 
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -11,6 +11,7 @@ comment:ID, and under "hidden" the comments that are left out because their post
 """
 
 import collections
+import functools
 import json
 import sys
 import unicodedata
@@ -25,10 +26,12 @@ LOSE_MARKS = ("LATIN", "GREEK", "CYRILLIC", "HEBREW", "ARABIC", "DIGIT")
 INVISIBLE = {"\u00ad", "\u034f", "\u061c", "\ufeff"}
 
 
+@functools.cache
 def name(char):
     return unicodedata.name(char, "")
 
 
+@functools.cache
 def is_invisible(char):
     code = ord(char)
     return (char in INVISIBLE or 0x200C <= code <= 0x200F or 0x202A <= code <= 0x202E or 0x2060 <= code <= 0x2069
@@ -36,6 +39,9 @@ def is_invisible(char):
 
 
 def folded(text):
+    if text.isascii():
+        yield from text.lower()
+        return
     loses = False
     for char in unicodedata.normalize("NFKC", text).lower():
         if is_invisible(char):

@@ -96,8 +96,8 @@ pub async fn requests_narrow_what_is_found<B: Bench<Store: Search>>(bench: &B) {
     told.tagged("p2", 2 * DAY, "High tide", "harbour", &["Café"]).await;
     told.comment("c1", "p1", 3 * DAY, "harbour, too").await;
 
-    for (text, expected) in [
-        ("harbour", &["c1", "p1", "p2"] as &[&str]),
+    let cases: [(&str, &[&str]); 18] = [
+        ("harbour", &["c1", "p1", "p2"]),
         ("harbour -ferry", &["c1", "p2"]),
         ("-ferry", &["c1", "p2"]),
         ("-ferry -tide", &["c1"]),
@@ -115,7 +115,8 @@ pub async fn requests_narrow_what_is_found<B: Bench<Store: Search>>(bench: &B) {
         ("harbour author:nobody", &[]),
         ("after:soon", &[]),
         ("", &["c1", "p1", "p2"]),
-    ] {
+    ];
+    for (text, expected) in cases {
         let mut found = told.found(text).await;
         found.sort_unstable();
         assert_eq!(found, expected, "{text}");
