@@ -20,6 +20,7 @@ mod exit;
 mod failure;
 mod feed;
 mod fetch;
+mod gallery;
 mod import;
 mod pictures;
 mod poison;
