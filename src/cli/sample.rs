@@ -101,7 +101,7 @@ impl Sample {
             5..20 => self.publish(),
             20..26 => self.edit_post(),
             26..28 => self.remove_post(),
-            28..31 => self.upload(),
+            28..29 => self.upload(),
             31..36 => self.edit_comment(),
             36..41 => self.remove_comment(),
             41..43 => self.move_house(),
