@@ -326,6 +326,12 @@ fn a_demo_ends_by_itself_and_its_figures_add_up() {
     let finished: u64 =
         figures["effects"]["postroom.project"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
     assert_eq!(finished, due, "each message counts exactly once");
+    let pictures = &figures["effects"]["postroom.thumbnails"];
+    let done = pictures["ok"].as_u64().unwrap();
+    let broken = pictures["dead_lettered"].as_u64().unwrap_or_default();
+    assert_eq!(done + broken, of_topic("blog.media"), "{pictures}");
+    assert!(done > 0, "{pictures}");
+    assert_eq!(figures["retries"], 0, "every picture is there before its event");
     assert!(figures["tables"]["posts"].as_u64().unwrap() > 0);
 }
 
@@ -342,6 +348,11 @@ fn other_commands_find_a_running_demo_and_sigterm_drains_it() {
         status["groups"].as_array().unwrap().iter().filter_map(|group| group["group"].as_str()).collect();
     for group in ["postroom.notify", "postroom.project", "postroom.search"] {
         assert!(groups.contains(&group), "{groups:?}");
+    }
+
+    let groups = status["groups"].as_array().unwrap();
+    for name in ["postroom.notify", "postroom.project", "postroom.thumbnails"] {
+        assert!(groups.iter().any(|group| group["group"] == name), "{name}: {status}");
     }
     assert_eq!(status["pid"], demo.0.id());
 

@@ -21,6 +21,7 @@ mod export;
 mod failure;
 mod feed;
 mod fetch;
+mod gallery;
 mod import;
 mod mail;
 mod pictures;
