@@ -1,5 +1,11 @@
 //! The outbox in SQLite: a large audience, what is looked at to find what is due, age, and what is told of an event.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "tests")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests"
+)]
 
 use std::time::Duration;
 
