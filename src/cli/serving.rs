@@ -10,6 +10,7 @@ use crate::cli::terminal::Terminal;
 use crate::runtime::shutdown::Signals;
 
 use crate::config::{Config, Loaded};
+use crate::console::Console;
 use crate::runtime::{Broker, Ending, Group, Service, StartError};
 use crate::telemetry::http::HttpServer;
 use crate::telemetry::log::LogGuard;
@@ -19,6 +20,8 @@ use crate::telemetry::{Board, BuildInfo, Metrics};
 pub(crate) struct Serving {
     pub(crate) metrics: Metrics,
     pub(crate) http: Option<HttpServer>,
+    /// The page at `/`.
+    pub(crate) console: Console,
     _log: LogGuard,
 }
 
@@ -29,8 +32,9 @@ impl Serving {
         let build = BuildInfo::current(crate::kafka::client_version());
         let metrics = Metrics::new(&build, Arc::new(Board::new(&build.version)))?;
         let log = start_log(loaded, Some(&metrics), terminal)?;
-        let http = HttpServer::configured(&loaded.config, &metrics)?;
-        Ok(Self { metrics, http, _log: log })
+        let console = Console::new(&loaded.config, metrics.board());
+        let http = HttpServer::configured(&loaded.config, &metrics, console.router())?;
+        Ok(Self { metrics, http, console, _log: log })
     }
 
     /// Says with which configuration the process starts: what was set, secrets redacted.
@@ -49,7 +53,9 @@ impl Serving {
         groups: Vec<Group>,
         broker: Broker,
     ) -> Result<Service, Failure> {
-        Ok(Service::start(config, groups, self.metrics.clone(), broker).await?)
+        let service = Service::start(config, groups, self.metrics.clone(), broker).await?;
+        self.console.show_store(service.store());
+        Ok(service)
     }
 }
 

@@ -249,7 +249,7 @@ fn secret(file: Option<&Path>) -> Result<(String, bool), Failure> {
         getrandom::fill(&mut bytes).map_err(|error| {
             Failure::new(Exit::Internal, format!("the system gives no random bytes: {error}"))
         })?;
-        return Ok((format!("whsec_{}", crate::kafka::to_base64(&bytes)), true));
+        return Ok((format!("whsec_{}", crate::codec::base64::encode(&bytes)), true));
     };
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::new(Exit::NotFound, format!("{} cannot be read: {error}", path.display()))

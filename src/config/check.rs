@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use crate::config::load::Reader;
+use crate::config::mail;
+use crate::config::purge;
 use crate::config::sections::{Config, Effect, GroupProtocol, SaslMechanism, Security};
 use crate::config::size::ByteSize;
 use crate::config::span::written;
+use crate::config::thumbnails;
 use crate::config::webhooks;
 
 pub(crate) fn check(config: &Config, reader: &mut Reader<'_>) {
@@ -13,10 +16,14 @@ pub(crate) fn check(config: &Config, reader: &mut Reader<'_>) {
     security(config, reader);
     topics(config, reader);
     memory(config, reader);
+    crate::config::registry::check(&config.registry, reader);
+    mail::check(config, reader);
+    thumbnails::check(config, reader);
     for (name, effect) in config.effects.iter() {
         check_effect(name, effect, config, reader);
     }
     webhooks::check(config, reader);
+    purge::check(config, reader);
     if !config.http.listen.is_loopback() && config.http.enabled && config.admin.token.is_none() {
         let why = format!(
             "{} can be reached from other machines and admin.token is not set: /api will refuse",

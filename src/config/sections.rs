@@ -10,9 +10,13 @@ use crate::config::choice::choice;
 use crate::config::leaf::{Brokers, Listen, StoreUrl, Template};
 use crate::config::librdkafka::RawProperties;
 use crate::config::load::Reader;
+use crate::config::mail::MailSection;
 use crate::config::part::{Described, Part, join, section};
+use crate::config::purge::Purge;
+use crate::config::registry::Registry;
 use crate::config::secret::Secret;
 use crate::config::size::ByteSize;
+use crate::config::thumbnails::{Objects, Thumbnails};
 use crate::config::webhooks::Webhooks;
 
 section! {
@@ -28,14 +32,22 @@ section! {
         kafka: Kafka = Kafka::default(),
         /// The log.
         log: Log = Log::default(),
+        /// The mails that are sent.
+        mail: MailSection = MailSection::default(),
         /// How much memory may be used.
         memory: Memory = Memory::default(),
+        /// Which caches forget what events made stale.
+        purge: Purge = Purge::default(),
+        /// Where uploaded pictures lie and thumbnails go.
+        objects: Objects = Objects::default(),
         /// Where schemas are found.
         registry: Registry = Registry::default(),
         /// How the process ends.
         shutdown: Shutdown = Shutdown::default(),
         /// Where positions and effects are kept.
         store: StoreSection = StoreSection::default(),
+        /// What is made of uploaded pictures.
+        thumbnails: Thumbnails = Thumbnails::default(),
         /// The topics that Postroom makes and reads.
         topics: Topics = Topics::default(),
         /// How endpoints of others are told of events.
@@ -162,14 +174,6 @@ section! {
     pub struct Memory {
         /// What fetched and unfinished records may use, over all groups of the process. librdkafka's queues are derived from it.
         budget: ByteSize = ByteSize::mib(256),
-    }
-}
-
-section! {
-    /// `[registry]`: where writer schemas are found.
-    pub struct Registry {
-        /// A directory with `index.toml` and the schemas; those built into the program where it is not set.
-        directory: Option<PathBuf> = None,
     }
 }
 

@@ -89,6 +89,13 @@ impl Group {
         }
     }
 
+    /// Takes events of these kinds alone, of those that the handler can read.
+    #[must_use]
+    pub(crate) fn of_types(mut self, types: &'static [EventType]) -> Self {
+        self.types = types;
+        self
+    }
+
     /// Sets which records wait for each other. Batches stay in partition order.
     #[must_use]
     pub fn ordering(mut self, ordering: Ordering) -> Self {

@@ -115,6 +115,15 @@ impl Ledger for Ledgered {
         });
         Box::pin(async { Ok(()) })
     }
+
+    fn died<'a>(&'a self, id: &'a str, _: i64, why: &'a str) -> StoreFuture<'a, ()> {
+        self.change(id, |row| {
+            row.held_until = None;
+            row.reply = why.to_owned();
+            row.ending = Some(RequestEnding::Dead);
+        });
+        Box::pin(async { Ok(()) })
+    }
 }
 
 impl Store for Ledgered {
