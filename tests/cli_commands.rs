@@ -354,6 +354,11 @@ fn other_commands_find_a_running_demo_and_sigterm_drains_it() {
     for name in ["postroom.notify", "postroom.project", "postroom.thumbnails"] {
         assert!(groups.iter().any(|group| group["group"] == name), "{name}: {status}");
     }
+
+    let groups: Vec<_> = status["groups"].as_array().unwrap().iter().map(|group| &group["group"]).collect();
+    for group in ["postroom.notify", "postroom.project", "postroom.webhooks"] {
+        assert!(groups.iter().any(|known| *known == group), "{groups:?}");
+    }
     assert_eq!(status["pid"], demo.0.id());
 
     let words = ["emit", "comment.created", "post_id=p", "comment_id=c", "author=ada", "body=First!"];

@@ -1,5 +1,7 @@
 //! Deliveries to endpoints, through the real driver, over real connections, to hosts that answer well or badly.
 
+#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a trial tells how long it took")]
+
 #[path = "../../../tests/web_host/mod.rs"]
 mod web_host;
 
