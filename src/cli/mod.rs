@@ -31,6 +31,7 @@ mod sample;
 mod schemas;
 mod serving;
 mod settings;
+mod show;
 mod status;
 mod tail;
 mod terminal;
@@ -77,6 +78,7 @@ fn dispatch(cli: &Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Emit(arguments) => emit::run(&cli.global, arguments, terminal),
         Command::Import(arguments) => import::run(&cli.global, arguments, terminal),
         Command::Run(arguments) => run::run(&cli.global, arguments, terminal),
+        Command::Show(arguments) => show::run(&cli.global, arguments, terminal),
         Command::Status(arguments) => status::run(&cli.global, arguments, terminal),
         Command::Tail(arguments) => tail::run(&cli.global, arguments, terminal),
         Command::Topics(command) => topics::run(&cli.global, command, terminal),
