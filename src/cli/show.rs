@@ -72,19 +72,22 @@ fn find(
         [] => topics(groups),
         named => named.to_vec(),
     };
-    let mut read_to = match arguments.since {
-        None => ReadTo::default(),
-        Some(span) => {
-            let ago = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-            ReadTo::since(connection, &topics, jiff::Timestamp::now().as_millisecond().saturating_sub(ago))?
-        }
+    let since = arguments.since.map(|span| {
+        let ago = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        jiff::Timestamp::now().as_millisecond().saturating_sub(ago)
+    });
+    let mut read_to = match since {
+        // The demo's broker cannot look times up.
+        Some(time) if !is_demo(connection) => ReadTo::since(connection, &topics, time)?,
+        Some(_) | None => ReadTo::default(),
     };
     let bar = bar(read_to.left(connection, &topics)?, "records");
     let mut found = Vec::new();
     for topic in topics {
         scan_on(connection, &[topic], &mut read_to, &mut |record| {
             bar.inc(1);
-            if is_event(codec, record, &arguments.event) && found.len() < MOST_COPIES {
+            let is_late = since.is_none_or(|since| record.timestamp().is_none_or(|time| time >= since));
+            if is_late && is_event(codec, record, &arguments.event) && found.len() < MOST_COPIES {
                 found.push(record.detached());
             }
             true
@@ -95,6 +98,10 @@ fn find(
     }
     bar.finish_and_clear();
     Ok(found)
+}
+
+fn is_demo(connection: &Connection) -> bool {
+    Running::find().is_some_and(|demo| demo.brokers == connection.brokers)
 }
 
 /// The topics that the effects read, and those of all events of a blog.
