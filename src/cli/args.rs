@@ -111,6 +111,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  postroom search ferry timetable\n  postroom search '\"low tide\" harb* -winter'\n  postroom search 東京 --type comment --after 2021-01-01 -o json\n  postroom search --author ada        everything of hers, the latest first"
     )]
     Search(SearchArgs),
+    /// Tell the story of one event: where it is, what each group did with it, what comes next
+    #[command(
+        after_help = "Examples:\n  postroom show 4731f42f18d4fd64\n  postroom show blog.comments/0/197            the record at a place\n  postroom show 4731f42f18d4fd64 --topic blog.comments --since 2h -o json"
+    )]
+    Show(ShowArgs),
     /// Show what each group of a running instance is doing
     #[command(
         after_help = "Examples:\n  postroom status                  the running demo, else http.listen of the configuration\n  postroom status -w               repainted every second\n  postroom status -o json | jq .totals"
@@ -450,6 +455,23 @@ pub(crate) struct SearchArgs {
     pub(crate) output: Output,
 }
 
+/// Arguments of `show`.
+#[derive(Args, Debug)]
+pub(crate) struct ShowArgs {
+    /// The event's id, or TOPIC/PARTITION/OFFSET
+    #[arg(value_name = "EVENT")]
+    pub(crate) event: String,
+    /// Look through this topic alone; repeatable [default: every topic of events]
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) topic: Vec<String>,
+    /// Look only at records of so long ago or later, such as 90m or 2d
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(crate) since: Option<std::time::Duration>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
 /// Arguments of `status`.
 #[derive(Args, Debug)]
 pub(crate) struct StatusArgs {
@@ -498,6 +520,10 @@ pub(crate) enum Output {
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write NAME=VALUE, with an equals sign")?;
     Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+fn span(text: &str) -> Result<std::time::Duration, String> {
+    crate::config::parse_span(text).ok_or_else(|| "write a span such as 90s, 15m, 2h or 3d".to_owned())
 }
 
 fn place(text: &str) -> Result<Place, String> {

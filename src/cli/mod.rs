@@ -36,6 +36,7 @@ mod schemas;
 mod search;
 mod serving;
 mod settings;
+mod show;
 mod status;
 mod tail;
 mod terminal;
@@ -89,6 +90,7 @@ fn dispatch(cli: &Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         }
         Command::Run(arguments) => run::run(&cli.global, arguments, terminal),
         Command::Search(arguments) => search::run(&cli.global, arguments, terminal),
+        Command::Show(arguments) => show::run(&cli.global, arguments, terminal),
         Command::Status(arguments) => status::run(&cli.global, arguments, terminal),
         Command::Tail(arguments) => tail::run(&cli.global, arguments, terminal),
         Command::Topics(command) => topics::run(&cli.global, command, terminal),

@@ -54,7 +54,8 @@ pub(crate) struct Seen {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct CauseView {
     key: String,
-    group: String,
+    /// The groups that failed of it, a cause each.
+    groups: Vec<String>,
     topic: String,
     reason: String,
     detail: String,
@@ -187,30 +188,49 @@ fn see(watch: &Watch, failed: Option<String>) -> Seen {
         failed,
         open,
         more: watch.is_full(),
-        causes: causes.into_iter().take(MOST_CAUSES).map(|cause| view(&collection, cause)).collect(),
+        causes: together(causes)
+            .into_iter()
+            .take(MOST_CAUSES)
+            .map(|alike| view(&collection, &alike))
+            .collect(),
         collection,
     }
 }
 
-fn view(collection: &Collection, cause: Cause) -> CauseView {
-    let selection = Selection {
-        group: Some(cause.group.clone()),
-        topic: Some(cause.topic.clone()),
-        reason: Some(cause.reason.clone()),
-        ..Selection::default()
-    };
-    let own = |entry: &&Entry| entry.detail.as_deref().unwrap_or_default() == cause.detail;
+/// Puts the causes together that differ in the group alone: a bad record fails in every group that reads it.
+fn together(causes: Vec<Cause>) -> Vec<Vec<Cause>> {
+    let mut alike: Vec<Vec<Cause>> = Vec::new();
+    for cause in causes {
+        let is_same = |one: &Cause| {
+            (&one.topic, &one.reason, &one.detail) == (&cause.topic, &cause.reason, &cause.detail)
+        };
+        match alike.iter_mut().find(|known| known.iter().any(is_same)) {
+            Some(known) => known.push(cause),
+            None => alike.push(vec![cause]),
+        }
+    }
+    let count = |alike: &[Cause]| alike.iter().map(|cause| cause.count).sum::<usize>();
+    alike.sort_by_key(|alike| std::cmp::Reverse(count(alike)));
+    alike
+}
+
+fn view(collection: &Collection, alike: &[Cause]) -> CauseView {
+    let Cause { topic, reason, detail, .. } = alike.first().cloned().unwrap_or_default();
+    let selection =
+        Selection { topic: Some(topic.clone()), reason: Some(reason.clone()), ..Selection::default() };
+    let own = |entry: &&Entry| entry.detail.as_deref().unwrap_or_default() == detail;
     let latest: Vec<_> = collection.select(&selection).into_iter().filter(own).take(SHOWN).collect();
+    let count = alike.iter().map(|cause| cause.count).sum();
     CauseView {
-        key: format!("{}/{}/{}/{}", cause.group, cause.topic, cause.reason, cause.detail),
+        key: format!("{topic}/{reason}/{detail}"),
         message: latest.first().and_then(|entry| entry.message.as_deref()).map(masked),
-        more: cause.count.saturating_sub(latest.len()),
+        more: usize::saturating_sub(count, latest.len()),
         latest: latest.into_iter().map(letter).collect(),
-        group: cause.group,
-        topic: cause.topic,
-        reason: cause.reason,
-        detail: cause.detail,
-        count: cause.count,
+        groups: alike.iter().map(|cause| cause.group.clone()).collect(),
+        topic,
+        reason,
+        detail,
+        count,
     }
 }
 
@@ -234,3 +254,24 @@ const INTEREST: Duration = Duration::from_secs(30);
 /// How many causes are shown, and how many letters of each.
 const MOST_CAUSES: usize = 40;
 const SHOWN: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::indexing_slicing, reason = "tests")]
+
+    use super::*;
+
+    fn cause(group: &str, reason: &str, count: usize) -> Cause {
+        Cause { group: group.to_owned(), reason: reason.to_owned(), count, ..Cause::default() }
+    }
+
+    #[test]
+    fn causes_that_differ_in_the_group_alone_stand_together() {
+        let causes = vec![cause("a", "rejected", 5), cause("a", "invalid", 3), cause("b", "invalid", 3)];
+
+        let alike = together(causes);
+
+        let told: Vec<_> = alike.iter().map(|alike| (alike.len(), alike[0].reason.as_str())).collect();
+        assert_eq!(told, [(2, "invalid"), (1, "rejected")]);
+    }
+}

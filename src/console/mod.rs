@@ -33,8 +33,11 @@ use minijinja::{AutoEscape, Environment, Value};
 pub use mails::{Mail, MailLine, Mailbox};
 
 pub use story::{Caused, GroupStory, Standing, Story};
+pub(crate) use story::{Mark, Material, caused, tell};
 pub use text::{marked, masked, masked_fields};
 pub use thumbs::{Gallery, GalleryFuture, Thumb};
+pub(crate) use views::standing;
+pub(crate) use words::{from_now, rfc3339};
 
 use crate::adapters::store::SqliteStore;
 use crate::config::Config;

@@ -29,7 +29,7 @@ pub struct Selection {
 }
 
 /// Dead letters of one cause.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cause {
     /// The consumer group.
     pub group: String,

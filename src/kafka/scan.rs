@@ -33,6 +33,55 @@ pub fn scan(
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadTo(BTreeMap<(String, i32), i64>);
 
+impl ReadTo {
+    /// Begins at the first records of this time (milliseconds since the Unix epoch) or later, where the cluster can
+    /// tell; else at the start. Blocks.
+    ///
+    /// # Errors
+    /// Says why the cluster did not answer.
+    pub fn since(connection: &Connection, topics: &[String], time: i64) -> Result<Self, EdgeError> {
+        let consumer = reader(connection)?;
+        let mut read_to = Self::default();
+        for topic in topics {
+            let held = ends(&consumer, topic).map_err(|error| errors::of_request(&error))?;
+            let mut list = TopicPartitionList::new();
+            for number in held.keys() {
+                list.add_partition_offset(topic, *number, ClientOffset::Offset(time))
+                    .map_err(|error| errors::of_request(&error))?;
+            }
+            let Ok(found) = consumer.offsets_for_times(list, PATIENCE) else { continue };
+            for element in found.elements() {
+                let number = element.partition();
+                let next = match element.offset() {
+                    ClientOffset::Offset(next) => Some(next),
+                    ClientOffset::End => held.get(&number).map(|held| held.end),
+                    _ => None,
+                };
+                if let Some(next) = next {
+                    read_to.0.insert((topic.clone(), number), next);
+                }
+            }
+        }
+        Ok(read_to)
+    }
+
+    /// Returns how many offsets there are to read. Blocks.
+    ///
+    /// # Errors
+    /// Says why the cluster did not answer.
+    pub fn left(&self, connection: &Connection, topics: &[String]) -> Result<u64, EdgeError> {
+        let consumer = reader(connection)?;
+        let mut left = 0_i64;
+        for topic in topics {
+            for (number, held) in ends(&consumer, topic).map_err(|error| errors::of_request(&error))? {
+                let next = self.0.get(&(topic.clone(), number)).copied().unwrap_or(held.start);
+                left = left.saturating_add(held.end.saturating_sub(next.max(held.start)).max(0));
+            }
+        }
+        Ok(u64::try_from(left).unwrap_or_default())
+    }
+}
+
 /// Reads as [`scan`] does, from where an earlier call ended. A topic that was made anew is read from its start.
 ///
 /// # Errors

@@ -34,6 +34,7 @@ pub use claims::Refusal;
 pub use clock::Clock;
 pub use ending::Ending;
 pub use group::{Group, Position};
+pub(crate) use noting::describe;
 pub use service::{Broker, Service, StartError};
 pub use wiring::{connection, dead_letter_route};
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use postroom_core::{Class, DeadLetter, Failure, Offset, Outcome, RunResult, TopicPartition};
 use serde_json::Value;
 
+use crate::codec::Codec;
 use crate::event::{RawRecord, time};
 use crate::runtime::age::WallClock;
 use crate::runtime::tally::{Finish, OTHER, Tally};
@@ -35,7 +36,11 @@ pub(crate) fn completed(desk: &Desk, completion: &Completion, clock: WallClock) 
             at: clock.millis(),
             message,
         });
-        desk.journal.note(place(record.partition(), record.offset()), || Some(describe(desk, record)), deed);
+        desk.journal.note(
+            place(record.partition(), record.offset()),
+            || Some(describe(&desk.codec, record)),
+            deed,
+        );
     }
 }
 
@@ -73,7 +78,7 @@ pub(crate) fn dead_letter(desk: &Desk, letter: &DeadLetter<RawRecord>) {
         message: Some(letter.failure.to_string()),
     };
     let place = place(&letter.partition, letter.ticket.offset);
-    desk.journal.note(place, || Some(describe(desk, &letter.payload)), Some(deed));
+    desk.journal.note(place, || Some(describe(&desk.codec, &letter.payload)), Some(deed));
 }
 
 enum End<'f> {
@@ -123,9 +128,8 @@ fn finished(desk: &Desk, record: &RawRecord, tally: &Tally) -> DeedEnd {
 }
 
 /// Says what a record is, for people. Large ones are not looked into.
-fn describe(desk: &Desk, record: &RawRecord) -> Described {
-    let readable =
-        (record.size() <= LARGEST_READ).then(|| desk.codec.to_json(record).ok().flatten()).flatten();
+pub(crate) fn describe(codec: &Codec, record: &RawRecord) -> Described {
+    let readable = (record.size() <= LARGEST_READ).then(|| codec.to_json(record).ok().flatten()).flatten();
     let text = |name: &str| record.header(name).and_then(|value| std::str::from_utf8(value).ok());
     let field = |name: &str| readable.as_ref().and_then(|readable| readable.fields.get(name)?.as_str());
     let id = text("ce_id").or_else(|| text("id")).or_else(|| field("event_id"));
