@@ -12,7 +12,7 @@ use crate::cli::settings::{loaded_for_cluster, start_log};
 use crate::cli::terminal::{Terminal, table};
 use crate::config::Config;
 use crate::dead_letters::{self, Cause, Collection, Entry, Replay, ReplayReport, Selection, State};
-use crate::kafka::{Admin, Connection, Producer, ProducerConfig};
+use crate::kafka::{Connection, Producer, ProducerConfig};
 use crate::runtime::connection;
 
 pub(crate) fn run(global: &Global, command: &DlqCommand, terminal: &mut Terminal) -> Result<Exit, Failure> {
@@ -151,10 +151,7 @@ async fn topics(connection: &Connection, config: &Config, named: &[String]) -> R
     if !named.is_empty() {
         return Ok(named.to_vec());
     }
-    let template = config.topics.dead_letter.to_string();
-    let start = template.split('{').next().unwrap_or_default().to_owned();
-    let all = Admin::connect(connection)?.topics().await?;
-    Ok(all.into_iter().map(|topic| topic.name).filter(|name| name.starts_with(&start)).collect())
+    Ok(dead_letters::topics(connection, &config.topics.dead_letter.to_string()).await?)
 }
 
 impl DlqSelection {

@@ -72,6 +72,11 @@ impl Collection {
         }
     }
 
+    /// Returns how many ids it knows.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Returns the dead letter of an id.
     pub fn find(&self, id: &str) -> Option<&Entry> {
         self.entries.get(id)

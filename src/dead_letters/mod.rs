@@ -10,12 +10,14 @@ mod dialect;
 mod entry;
 mod replay;
 mod show;
+mod watch;
 
 pub use collection::{Cause, Collection, Selection};
 pub use dialect::Dialect;
 pub use entry::{Entry, Origin, Place, State};
 pub use replay::{Replay, ReplayReport, discard, replay};
 pub use show::render;
+pub use watch::{Watch, topics};
 
 use postroom_core::{Offset, Partition, Topic, TopicPartition};
 

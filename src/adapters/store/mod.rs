@@ -10,5 +10,8 @@ mod segment;
 mod snippet;
 mod sqlite;
 
-pub use reading::{AuthorLine, PositionRow, PostLine, ReasonCount, Summary};
+pub use reading::{
+    AuthorLine, NotificationRow, PositionRow, PostLine, ReasonCount, RequestAttempt, RequestState,
+    RequestStory, Summary, ThumbnailFileLine, ThumbnailLine,
+};
 pub use sqlite::{SqliteSettings, SqliteStore};
