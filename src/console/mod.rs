@@ -98,6 +98,7 @@ impl Console {
             .route("/thumbs/{*name}", get(thumbs::serve))
             .route("/assets/{name}", get(assets::serve))
             .route("/api/page/{part}", get(pages::part))
+            .route("/api/search", get(search::search))
             .route("/api/events", get(pages::api_events))
             .route("/api/events/{*id}", get(pages::api_story))
             .fallback(pages::nothing)

@@ -1,45 +1,50 @@
 //! `/api/search`: what a search finds, as JSON.
 
+use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 use crate::adapters::store::SqliteStore;
+use crate::console::pages::Desk;
 use crate::event::time;
 use crate::ports::{DocumentKind, LARGEST_PAGE, Search, SearchHit, SearchPage, SearchRequest, Snippet};
 
-/// Returns the route, for whoever may use the API.
-pub(crate) fn router(store: SqliteStore) -> Router {
-    Router::new().route("/api/search", get(search)).with_state(store)
+/// Answers a search in the store that the page shows.
+pub(crate) async fn search(State(desk): State<Desk>, parameters: Asked) -> Response {
+    let Some(store) = desk.parts.store.get() else {
+        let error = "the store is not open yet".to_owned();
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(Refusal { error })).into_response();
+    };
+    let late = || {
+        let error = "the search took too long: name more words, or filters".to_owned();
+        (StatusCode::SERVICE_UNAVAILABLE, Json(Refusal { error })).into_response()
+    };
+    desk.in_time(answer(store, parameters)).await.unwrap_or_else(late)
 }
 
-async fn search(
-    State(store): State<SqliteStore>,
-    parameters: Result<Query<Parameters>, QueryRejection>,
-) -> Response {
+type Asked = Result<Query<Parameters>, QueryRejection>;
+
+async fn answer(store: &SqliteStore, parameters: Asked) -> Response {
     let request =
         parameters.map_err(|error| error.body_text()).and_then(|Query(parameters)| parameters.read());
-    let (status, answer) = match request {
-        Err(error) => (StatusCode::BAD_REQUEST, Json(Refusal { error }).into_response()),
+    match request {
+        Err(error) => (StatusCode::BAD_REQUEST, Json(Refusal { error })).into_response(),
         Ok(request) => match store.search(&request).await {
-            Ok(page) => (StatusCode::OK, Json(Answer::of(&page)).into_response()),
+            Ok(page) => Json(Answer::of(&page)).into_response(),
             Err(error) => {
-                (StatusCode::SERVICE_UNAVAILABLE, Json(Refusal { error: error.to_string() }).into_response())
+                (StatusCode::SERVICE_UNAVAILABLE, Json(Refusal { error: error.to_string() })).into_response()
             }
         },
-    };
-    let headers = [(header::CACHE_CONTROL, "no-store"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    (status, headers, answer).into_response()
+    }
 }
 
 /// What stands behind the `?`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Parameters {
+pub(crate) struct Parameters {
     q: String,
     author: Option<String>,
     tag: Option<String>,
@@ -178,6 +183,8 @@ impl<'a> Piece<'a> {
 mod tests {
     #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests")]
 
+    use axum::Router;
+    use axum::routing::get;
     use postroom_core::{Offset, Partition, Topic, TopicPartition};
     use serde_json::Value;
 
@@ -222,10 +229,12 @@ mod tests {
     async fn asked(store: &SqliteStore, query: &str) -> (u16, Value) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/api/search{query}", listener.local_addr().unwrap());
-        let server = tokio::spawn(axum::serve(listener, router(store.clone())).into_future());
+        let store = store.clone();
+        let route = get(async move |parameters: Asked| answer(&store, parameters).await);
+        let router = Router::new().route("/api/search", route);
+        let server = tokio::spawn(axum::serve(listener, router).into_future());
         let answer = reqwest::Client::builder().no_proxy().build().unwrap().get(url).send().await.unwrap();
         assert_eq!(answer.headers()["content-type"], "application/json");
-        assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
         let answer = (answer.status().as_u16(), answer.json().await.unwrap());
         server.abort();
         answer
