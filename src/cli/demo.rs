@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::adapters::mail_sink::MailSink;
 use crate::adapters::objects::Folder;
 use crate::cli::args::{DemoArgs, Global, Output};
 use crate::cli::backlog::Backlog;
@@ -11,6 +12,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::feed::Feed;
 use crate::cli::gallery;
+use crate::cli::mail;
 use crate::cli::progress::bar;
 use crate::cli::publish::{Counts, Publisher};
 use crate::cli::report::Report;
@@ -31,7 +33,9 @@ use crate::telemetry::{GroupState, Status};
 pub(crate) fn run(global: &Global, arguments: &DemoArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
     let embedded = Embedded::start()?;
     let folder = ScratchStore::new()?;
-    let mut loaded = configured(global, arguments, embedded.address(), &folder, terminal)?;
+    let mails = MailSink::listen(mail::now)?;
+    let sink = mails.sink();
+    let mut loaded = configured(global, arguments, embedded.address(), &sink, &folder, terminal)?;
     let groups = groups(&mut loaded.config, &arguments.effects)?;
     create_topics(&embedded, &loaded.config, &groups)?;
     let feed = match &arguments.from {
@@ -46,10 +50,12 @@ pub(crate) fn run(global: &Global, arguments: &DemoArgs, terminal: &mut Terminal
         arguments,
         loaded: &loaded,
         serving: &serving,
+        sink: &sink,
         backlog: Backlog::of(&groups, &loaded.config.kafka.group_prefix),
         objects: loaded.config.objects.folder.as_ref().filter(|_| arguments.from.is_none()).map(Folder::new),
     };
     let runtime = runtime()?;
+    runtime.spawn(mails.serve());
     let exit = runtime.block_on(demo.play(groups, &feed, terminal));
     // Clients first, the broker last: the library aborts otherwise.
     serving.console.close();
@@ -62,6 +68,7 @@ struct Demo<'a> {
     arguments: &'a DemoArgs,
     loaded: &'a Loaded,
     serving: &'a Serving,
+    sink: &'a MailSink,
     backlog: Backlog,
     /// Where the sample's pictures go.
     objects: Option<Folder>,
@@ -191,6 +198,7 @@ impl Demo<'_> {
             terminal.say(&format!("page     http://{http}/"));
         }
         terminal.say(&format!("store    {}", running.store));
+        terminal.say(&format!("mail     smtp://{}", self.sink.address()));
     }
 }
 
@@ -213,12 +221,14 @@ fn configured(
     global: &Global,
     arguments: &DemoArgs,
     brokers: &str,
+    sink: &MailSink,
     folder: &ScratchStore,
     terminal: &Terminal,
 ) -> Result<Loaded, Failure> {
     let of_demo =
         |setting: &str, value: String| Flag { name: "demo".to_owned(), setting: setting.to_owned(), value };
     let mut flags = vec![of_demo("kafka.brokers", brokers.to_owned())];
+    flags.extend(mail_to(sink).map(|(setting, value)| of_demo(setting, value)));
     let before = loaded_with(global, flags.clone(), terminal)?;
     // A store that a file or the environment names belongs to somebody's real groups: a demo must not fence them.
     if !is_from_flag(&before, "store.url") {
@@ -243,7 +253,23 @@ fn configured(
         }
         None => {}
     }
-    loaded_with(global, flags, terminal)
+    let mut loaded = loaded_with(global, flags, terminal)?;
+    // What a file says of the real relay is not for this one.
+    loaded.config.mail.username = None;
+    loaded.config.mail.password = None;
+    Ok(loaded)
+}
+
+/// The settings with which mails go to the sink, whatever a file says: a demo writes to nobody.
+fn mail_to(sink: &MailSink) -> impl Iterator<Item = (&'static str, String)> {
+    let settings = [
+        ("mail.relay", sink.address().to_string()),
+        ("mail.security", "plaintext".to_owned()),
+        ("mail.from", "The demo <blog@blog.example>".to_owned()),
+        ("mail.link", "https://blog.example/{slug}".to_owned()),
+        ("mail.unsubscribe", "https://blog.example/unsubscribe/{recipient}?from={reason}".to_owned()),
+    ];
+    settings.into_iter()
 }
 
 fn is_from_flag(loaded: &Loaded, path: &str) -> bool {

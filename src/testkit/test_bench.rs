@@ -136,8 +136,8 @@ impl TestBench {
 #[expect(clippy::expect_used, reason = "a machine without threads or memory cannot test anything")]
 pub(super) fn block_on<V>(future: impl Future<Output = V>) -> V {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()
-        .expect("because a runtime needs no more than memory");
+        .expect("because a runtime needs no more than memory and a file descriptor");
     runtime.block_on(future)
 }

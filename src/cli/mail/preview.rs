@@ -71,7 +71,7 @@ fn show(letter: &Letter, arguments: &MailPreviewArgs, terminal: &mut Terminal) -
         letter.subject
     ))?;
     terminal.line("")?;
-    terminal.text(&letter.text)?;
+    terminal.line(letter.text.trim_end())?;
     if let Some(path) = &arguments.html {
         terminal.say(&format!("the HTML is in {}", path.display()));
     }

@@ -53,7 +53,9 @@ impl Stationery {
         });
         let view = self.view(request, reason, unsubscribe.clone());
         let rendered = self.templates.render(reason, &view).map_err(|problem| problem.to_string())?;
-        let to = Mailbox::new(view.name, to);
+        // A name of nothing but dots and the like is none that a header may hold.
+        let is_name = |name: &String| name.chars().any(|char| char.is_alphanumeric() || !char.is_ascii());
+        let to = Mailbox::new(view.name.filter(is_name), to);
         let message = self.message(request, reason, to.clone(), &rendered, unsubscribe, now)?;
         let mail = Mail {
             from: self.from.email.to_string(),

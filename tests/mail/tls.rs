@@ -1,0 +1,1 @@
+//! Encrypted connections, against Python's TLS with certificates that are made for the test.
