@@ -87,6 +87,8 @@ pub(super) fn is_whole_jpeg(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::panic, reason = "tests")]
+
     use super::*;
 
     #[test]
