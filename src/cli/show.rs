@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use postroom_core::{Offset, Partition, Topic, TopicPartition};
+
 use crate::adapters::store::SqliteStore;
 use crate::cli::args::{Global, Output, ShowArgs};
 use crate::cli::effects::groups;
@@ -22,7 +24,6 @@ use crate::console::{
     Caused, Mark, Material, Standing, Story, caused, from_now, marked, masked, masked_fields, rfc3339,
     standing, tell,
 };
-use crate::core::{Offset, Partition, Topic, TopicPartition};
 use crate::dead_letters::{self, Collection};
 use crate::event::{BlogEvent, RawRecord};
 use crate::kafka::{Admin, Connection, ReadTo, read_at, scan_on};

@@ -152,8 +152,13 @@ mod tests {
             (DeedEnd::Retry { next_at: 5 }, Some("retry")),
             (dead, Some("dead")),
         ] {
-            assert_eq!(kind(&event(Some(end)), 11), expected);
+            assert_eq!(kind(&event(Some(end)), 10), expected);
         }
+    }
+
+    #[test]
+    fn a_failure_that_the_group_has_passed_is_over() {
+        assert_eq!(kind(&event(Some(DeedEnd::Retry { next_at: 5 })), 11), Some("past"));
     }
 
     #[test]

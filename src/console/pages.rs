@@ -19,7 +19,7 @@ use crate::console::letters::{Letters, Seen};
 use crate::console::mails::Mailbox;
 use crate::console::rates::Rates;
 use crate::console::story::{Caused, Mark, Material, Story, caused, tell};
-use crate::console::thumbs::Gallery;
+use crate::console::thumbs::{Gallery, checked};
 use crate::console::words::{grouped, rfc3339};
 use crate::console::{assets, events, groups, mails, views};
 use crate::telemetry::{Board, JournalEvent, RecordPlace, Status};
@@ -99,7 +99,9 @@ async fn part_context(desk: &Desk, part: &str) -> Value {
         }
         "thumbs" => {
             let thumbs = match desk.gallery() {
-                Some(gallery) => Some(desk.in_time(gallery.recent(MOST_THUMBS)).await.unwrap_or_default()),
+                Some(gallery) => {
+                    Some(checked(desk.in_time(gallery.recent(MOST_THUMBS)).await.unwrap_or_default()))
+                }
                 None => None,
             };
             context! { thumbs => served(thumbs) }

@@ -39,6 +39,15 @@ pub struct Thumb {
     pub event: Option<String>,
 }
 
+/// Leaves of the placeholders those that are pictures.
+pub(crate) fn checked(mut thumbs: Vec<Thumb>) -> Vec<Thumb> {
+    thumbs.retain(|thumb| is_checked(&thumb.name));
+    for thumb in &mut thumbs {
+        thumb.placeholder = thumb.placeholder.take().filter(|url| url.starts_with("data:image/"));
+    }
+    thumbs
+}
+
 /// Serves a thumbnail's bytes, if they are a picture.
 pub(crate) async fn serve(State(desk): State<Desk>, Path(name): Path<String>) -> Response {
     let none = || (StatusCode::NOT_FOUND, "there is no such picture\n").into_response();

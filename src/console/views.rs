@@ -10,6 +10,10 @@ use crate::telemetry::JournalEvent;
 
 /// Turns a story into what its template takes.
 pub(crate) fn story(story: Story, now: i64) -> Value {
+    // Where every group has told what it did, nothing is missing.
+    let told = |group: &str| story.deeds.iter().any(|deed| deed.group == group);
+    let is_sampled = story.journal_passed_over > 0 && !story.groups.iter().all(|group| told(&group.group));
+    let any_reply = story.caused.iter().any(|one| one.reply.is_some());
     let groups: Vec<_> = story
         .groups
         .into_iter()
@@ -45,7 +49,8 @@ pub(crate) fn story(story: Story, now: i64) -> Value {
     context! {
         id => story.id, event_type => story.event_type, place => story.place.as_ref().map(ToString::to_string),
         key => story.key, subject => story.subject, occurred_at => story.occurred_at.map(rfc3339), groups, deeds, caused,
-        passed_over => (story.journal_passed_over > 0)
+        any_reply,
+        passed_over => is_sampled
             .then(|| grouped(i64::try_from(story.journal_passed_over).unwrap_or(i64::MAX))),
     }
 }

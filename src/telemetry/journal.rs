@@ -50,7 +50,7 @@ impl fmt::Display for RecordPlace {
     }
 }
 
-/// What is known of an event beside its place. Texts are cut to [`LONGEST_NAME`] bytes.
+/// What is known of an event beside its place. Texts are cut to 255 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Described {
     /// Its id, where the record could be read.
@@ -73,7 +73,7 @@ pub struct JournalEvent {
     /// What is known of it.
     #[serde(flatten)]
     pub described: Described,
-    /// What groups did with it, oldest first; of each group the latest [`DEEDS_OF_GROUP`].
+    /// What groups did with it, oldest first; of each group the latest 8.
     pub deeds: Vec<Deed>,
 }
 
@@ -103,7 +103,7 @@ pub struct Deed {
     pub attempt: u32,
     /// When, in milliseconds since the Unix epoch.
     pub at: i64,
-    /// What there is to say, cut to [`LONGEST_MESSAGE`] bytes.
+    /// What there is to say, cut to 300 bytes.
     pub message: Option<String>,
 }
 
@@ -350,11 +350,11 @@ fn cut(mut text: String, longest: usize) -> String {
 }
 
 /// The longest id, key or subject, in bytes.
-pub const LONGEST_NAME: usize = 255;
+const LONGEST_NAME: usize = 255;
 /// The longest message, in bytes.
-pub const LONGEST_MESSAGE: usize = 300;
+const LONGEST_MESSAGE: usize = 300;
 /// How many deeds of one group on one event are kept.
-pub const DEEDS_OF_GROUP: usize = 8;
+const DEEDS_OF_GROUP: usize = 8;
 /// How many events are kept.
 const MOST_EVENTS: usize = 2_000;
 /// How many bytes they may weigh together.
