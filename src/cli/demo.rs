@@ -1,6 +1,7 @@
 //! `postroom demo`: a broker, a blog, all effects, in one process.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::adapters::mail_sink::MailSink;
@@ -8,6 +9,7 @@ use crate::adapters::objects::Folder;
 use crate::cli::args::{DemoArgs, Global, Output};
 use crate::cli::backlog::Backlog;
 use crate::cli::effects::groups;
+use crate::cli::exhibits::{MadeThumbs, SinkMails};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::feed::Feed;
@@ -68,7 +70,7 @@ struct Demo<'a> {
     arguments: &'a DemoArgs,
     loaded: &'a Loaded,
     serving: &'a Serving,
-    sink: &'a MailSink,
+    sink: &'a Arc<MailSink>,
     backlog: Backlog,
     /// Where the sample's pictures go.
     objects: Option<Folder>,
@@ -80,6 +82,7 @@ impl Demo<'_> {
         let mut signals = Signals::listen()?;
         let began = Instant::now();
         let mut service = self.serving.groups(config, groups, Broker::Embedded).await?;
+        self.exhibit(&service);
         let announced = self.running().announce()?;
         self.greet(terminal);
         let mut publisher = Publisher::new(service.producer().clone(), service.codec().clone());
@@ -102,6 +105,16 @@ impl Demo<'_> {
         let drained = drain(&mut service, &self.serving.metrics, signals, config.shutdown.deadline).await?;
         let left = played == Played::TooLong && self.arguments.until_idle;
         Ok(if left { Exit::Unfinished } else { drained })
+    }
+
+    /// Shows mails and thumbnails on the page.
+    fn exhibit(&self, service: &Service) {
+        let console = &self.serving.console;
+        console.show_mails(Arc::new(SinkMails(Arc::clone(self.sink))));
+        if let Some(folder) = &self.loaded.config.objects.folder {
+            let (store, objects) = (service.store().clone(), Folder::new(folder));
+            console.show_thumbs(Arc::new(MadeThumbs { store, objects }));
+        }
     }
 
     /// Publishes everything, never further ahead than the broker keeps, and waits until all is finished.

@@ -16,6 +16,7 @@ mod demo;
 mod dlq;
 mod effects;
 mod emit;
+mod exhibits;
 mod exit;
 mod export;
 mod failure;

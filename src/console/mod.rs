@@ -9,6 +9,7 @@
 )]
 
 mod assets;
+mod caused;
 mod events;
 mod groups;
 mod headers;
@@ -32,8 +33,9 @@ use minijinja::{AutoEscape, Environment, Value};
 
 pub use mails::{Mail, MailLine, Mailbox};
 
-pub use story::{Caused, GroupStory, Standing, Story};
-pub(crate) use story::{Mark, Material, caused, tell};
+pub(crate) use caused::caused;
+pub use story::{Caused, GroupStory, Standing, Story, Tried};
+pub(crate) use story::{Mark, Material, tell};
 pub use text::{marked, masked, masked_fields};
 pub use thumbs::{Gallery, GalleryFuture, Thumb};
 pub(crate) use views::standing;

@@ -14,11 +14,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::adapters::store::SqliteStore;
+use crate::console::caused::caused;
 use crate::console::groups::signed;
 use crate::console::letters::{Letters, Seen};
 use crate::console::mails::Mailbox;
 use crate::console::rates::Rates;
-use crate::console::story::{Caused, Mark, Material, Story, caused, tell};
+use crate::console::story::{Caused, Mark, Material, Story, tell};
 use crate::console::thumbs::{Gallery, checked};
 use crate::console::words::{grouped, rfc3339};
 use crate::console::{assets, events, groups, mails, views};

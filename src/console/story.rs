@@ -100,10 +100,24 @@ pub struct Caused {
     pub attempts: u32,
     /// What the other side said last.
     pub reply: Option<String>,
+    /// The attempts, in their order, the latest few.
+    #[serde(default)]
+    pub tries: Vec<Tried>,
     /// When it was last worked on, in milliseconds since the Unix epoch.
     pub at: Option<i64>,
     /// When it is tried again, in milliseconds since the Unix epoch.
     pub next_at: Option<i64>,
+}
+
+/// One attempt to carry something out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// Its number, from 1.
+    pub attempt: u32,
+    /// When it began, in milliseconds since the Unix epoch.
+    pub began_at: i64,
+    /// What the other side said; `None` while it runs, or where it ended without a word.
+    pub reply: Option<String>,
 }
 
 /// How far a group is in the partition of a record.
@@ -146,34 +160,6 @@ pub(crate) fn tell(material: Material<'_>, now: i64) -> Story {
         journal_passed_over: passed_over,
         ..Story::default()
     }
-}
-
-/// Returns what an event caused in the store. Requests and pictures are added here.
-///
-/// # Errors
-/// As the store's.
-pub(crate) async fn caused(store: &SqliteStore, event: &str) -> Result<Vec<Caused>, StoreError> {
-    let (rows, count) = store.notifications_of_event(event, MOST_NOTIFICATIONS).await?;
-    let left = count.saturating_sub(u64::try_from(rows.len()).unwrap_or(u64::MAX));
-    let mut caused: Vec<_> = rows
-        .into_iter()
-        .map(|row| Caused {
-            what: "notification".to_owned(),
-            name: row.recipient,
-            state: format!("written ({})", row.reason),
-            at: Some(row.time),
-            ..Caused::default()
-        })
-        .collect();
-    if left > 0 {
-        caused.push(Caused {
-            what: "notification".to_owned(),
-            name: format!("and {} more", grouped(i64::try_from(left).unwrap_or(i64::MAX))),
-            state: "written".to_owned(),
-            ..Caused::default()
-        });
-    }
-    Ok(caused)
 }
 
 fn of_group(
@@ -284,9 +270,6 @@ impl GroupStory {
 fn without_addresses(deed: Deed) -> Deed {
     Deed { message: deed.message.as_deref().map(masked), ..deed }
 }
-
-/// How many notifications of one event are named one by one.
-const MOST_NOTIFICATIONS: u32 = 20;
 
 #[cfg(test)]
 mod tests {

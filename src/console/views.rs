@@ -43,6 +43,9 @@ pub(crate) fn story(story: Story, now: i64) -> Value {
                 what => one.what, name => masked(&one.name), id => one.id, state => one.state, attempts => one.attempts,
                 reply => one.reply.as_deref().map(masked), at => one.at.map(rfc3339),
                 next => one.next_at.map(|next| from_now(now, next)),
+                tries => one.tries.iter().map(|one| context! {
+                    attempt => one.attempt, when => rfc3339(one.began_at), reply => one.reply.as_deref().map(masked),
+                }).collect::<Vec<_>>(),
             }
         })
         .collect();
