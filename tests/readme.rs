@@ -20,7 +20,7 @@ const COMMANDS: &[(&str, Runner)] = &[
     ("scripts/test", Runner::Elsewhere("CI")),
     ("target/debug/postroom dlq ls", Runner::Demo),
     ("target/debug/postroom emit", Runner::Demo),
-    ("target/debug/postroom show", Runner::Elsewhere("tests/python/page_browser.py")),
+    ("target/debug/postroom show", Runner::Demo),
     ("target/debug/postroom status", Runner::Demo),
     ("target/debug/postroom tail", Runner::Demo),
     ("target/release/postroom check", Runner::Elsewhere("the_configuration_of_the_readme_passes_its_check")),
