@@ -303,15 +303,14 @@ fn groups_text(story: &Story, now: i64, terminal: &Terminal) -> String {
         let when = group.at.map_or_else(String::new, |at| format!(", {}", from_now(now, at)));
         text.push_str(&format!("  {sign} {:<12}{}{when}\n", group.handler, marked(&group.words)));
         let attempts = group.attempts.filter(|attempts| *attempts > 1);
-        for more in [
+        let more = [
             attempts.map(|attempts| format!("{attempts} attempts")),
             group.message.clone(),
             group.next.as_ref().map(|next| format!("next: {next}")),
             group.command.clone(),
-        ] {
-            if let Some(more) = more {
-                text.push_str(&format!("    {:<12}{}\n", "", marked(&more).replace('\n', " ")));
-            }
+        ];
+        for more in more.into_iter().flatten() {
+            text.push_str(&format!("    {:<12}{}\n", "", marked(&more).replace('\n', " ")));
         }
     }
     text

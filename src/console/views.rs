@@ -31,7 +31,7 @@ pub(crate) fn story(story: Story, now: i64) -> Value {
         .into_iter()
         .map(|deed| {
             let (kind, sign, words) =
-                of_deed(&deed, now).unwrap_or(("skipped", "–", "none of this group's events".to_owned()));
+                of_deed(&deed, now).unwrap_or_else(|| ("skipped", "–", "none of this group's events".to_owned()));
             context! { at => rfc3339(deed.at), group => deed.group, attempt => deed.attempt, kind, sign, words, message => deed.message }
         })
         .collect();

@@ -55,7 +55,10 @@ impl ReadTo {
                 let next = match element.offset() {
                     ClientOffset::Offset(next) => Some(next),
                     ClientOffset::End => held.get(&number).map(|held| held.end),
-                    _ => None,
+                    ClientOffset::Beginning
+                    | ClientOffset::Stored
+                    | ClientOffset::Invalid
+                    | ClientOffset::OffsetTail(_) => None,
                 };
                 if let Some(next) = next {
                     read_to.0.insert((topic.clone(), number), next);
