@@ -86,8 +86,8 @@ async fn what_must_not_be_reached_or_cannot_be_used_is_refused_with_a_reason() {
     let home = tempfile::tempdir().unwrap();
     let proxy = Host::start(|_| status(200, &[], "")).await;
     std::fs::write(home.path().join("short"), "whsec_c2hvcnQ=\n").unwrap();
-    for (arguments, code, text) in [
-        (&["add", "https://127.0.0.1/"] as &[&str], 65, "is blocked"),
+    let refused: [(&[&str], i32, &str); 15] = [
+        (&["add", "https://127.0.0.1/"], 65, "is blocked"),
         (&["add", "https://localhost/"], 65, "is blocked"),
         (&["add", "https://169.254.169.254/"], 65, "metadata"),
         (&["add", "https://[::ffff:7f00:1]/"], 65, "is blocked"),
@@ -102,7 +102,8 @@ async fn what_must_not_be_reached_or_cannot_be_used_is_refused_with_a_reason() {
         (&["test", "nobody"], 66, "nobody"),
         (&["enable", "nobody"], 66, "nobody"),
         (&["rotate", "nobody"], 66, "nobody"),
-    ] {
+    ];
+    for (arguments, code, text) in refused {
         let output = postroom(home.path(), &proxy, &[&["webhooks"], arguments].concat()).await;
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", err(&output));
         assert!(err(&output).contains(text), "{arguments:?}: {}", err(&output));
