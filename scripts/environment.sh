@@ -51,6 +51,7 @@ lacking_for_build() {
 # Prints the Debian packages that the tests lack beside those of a build.
 lacking_for_tests() {
     command -v java >/dev/null || printf 'default-jre-headless '
+    command -v openssl >/dev/null || printf 'openssl '
     command -v mvn >/dev/null || printf 'maven '
     command -v chromium >/dev/null || printf 'chromium '
     if ! command -v python3 >/dev/null; then

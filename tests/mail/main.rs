@@ -12,6 +12,8 @@ mod classes;
 mod corpora;
 mod effect;
 mod relay;
+mod sink;
+mod tls;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
