@@ -11,6 +11,8 @@ pub struct Entry {
     pub id: String,
     /// The consumer group that gave it up.
     pub group: String,
+    /// The event's type, where the headers name it.
+    pub event_type: Option<String>,
     /// The handler, where the headers name one.
     pub handler: Option<String>,
     /// Where the record first came from.
@@ -85,6 +87,8 @@ pub enum State {
         at: String,
         /// By whom.
         by: String,
+        /// Why; empty where nobody said.
+        why: String,
     },
 }
 
@@ -112,7 +116,9 @@ pub(crate) fn read(record: &RawRecord) -> Reading {
     if let (Some(id), Some(state)) = (text("id"), text("state")) {
         let at = text("state-at").unwrap_or_default();
         let by = text("state-by").unwrap_or_default();
-        let state = if state == DISCARDED { State::Discarded { at, by } } else { State::Replayed { at, by } };
+        let why = text("state-why").unwrap_or_default();
+        let state =
+            if state == DISCARDED { State::Discarded { at, by, why } } else { State::Replayed { at, by } };
         return Reading::Marker { id, state, replays };
     }
     let ours = text("topic").and_then(|topic| {
@@ -139,6 +145,7 @@ pub(crate) fn read(record: &RawRecord) -> Reading {
     Reading::Letter(Box::new(Entry {
         id,
         group,
+        event_type: record.header("ce_type").and_then(|name| String::from_utf8(name.to_vec()).ok()),
         handler: text("handler"),
         origin,
         reason: text("reason").or(foreign.error).unwrap_or_else(|| "unknown".to_owned()),
