@@ -389,8 +389,9 @@ fn causes_are_grouped_shown_and_discarded(home: &Path) {
     };
     let listed = read(&["groups", "-o", "json"]);
     let causes = listed["causes"].as_array().unwrap();
-    let counts: Vec<_> = causes.iter().map(|cause| cause["count"].as_u64().unwrap()).collect();
-    assert_eq!(counts.iter().sum::<u64>(), 10);
+    let count = |cause: &Value| usize::try_from(cause["count"].as_u64().unwrap()).unwrap();
+    let counts: Vec<usize> = causes.iter().map(count).collect();
+    assert_eq!(counts.iter().sum::<usize>(), 10);
     assert!(counts.is_sorted_by(|one, next| one >= next), "{counts:?}");
     let cause = causes[0]["cause"].as_str().unwrap();
     assert!(cause.len() == 4 && causes[0]["event_types"].is_array(), "{}", causes[0]);
@@ -399,7 +400,7 @@ fn causes_are_grouped_shown_and_discarded(home: &Path) {
 
     let of_cause = read(&["ls", "--cause", cause, "-o", "json"]);
     let letters = of_cause["letters"].as_array().unwrap();
-    assert_eq!(letters.len() as u64, counts[0]);
+    assert_eq!(letters.len(), counts[0]);
     assert!(letters.iter().all(|letter| letter["cause"].as_str().unwrap().starts_with(cause)));
     let newest = causes[0]["newest"].as_str().unwrap();
     assert!(out(&dlq(&["show", "--cause", cause])).contains(newest));
@@ -410,7 +411,7 @@ fn causes_are_grouped_shown_and_discarded(home: &Path) {
     assert_eq!((code(&would), out(&would)), (0, format!("{} would be discarded\n", counts[0])));
     assert_eq!(read(&["groups", "-o", "json"]), listed, "without --yes nothing is marked");
     let done = read(&["discard", "--cause", cause, "--yes", "--why", "a test", "--by", "ops", "-o", "json"]);
-    assert_eq!(done["discarded"].as_array().unwrap().len() as u64, counts[0]);
+    assert_eq!(done["discarded"].as_array().unwrap().len(), counts[0]);
     let left = read(&["groups", "-o", "json"]);
     assert_eq!(left["causes"].as_array().unwrap(), &causes[1..]);
     let again = dlq(&["discard", newest, "--yes"]);
@@ -419,7 +420,7 @@ fn causes_are_grouped_shown_and_discarded(home: &Path) {
     assert!(out(&shown).contains("by ops: a test"), "{}", out(&shown));
     let all = read(&["ls", "--all", "-o", "json"]);
     let marked = all["letters"].as_array().unwrap().iter().filter(|letter| letter["state_why"] == "a test");
-    assert_eq!((all["letters"].as_array().unwrap().len(), marked.count() as u64), (10, counts[0]));
+    assert_eq!((all["letters"].as_array().unwrap().len(), marked.count()), (10, counts[0]));
 
     for (words, said) in [
         (&["ls", "--group", "typo"][..], "postroom.project"),
@@ -435,6 +436,18 @@ fn causes_are_grouped_shown_and_discarded(home: &Path) {
     }
     assert_eq!(code(&dlq(&["discard", "--yes"])), 64);
     assert_eq!(code(&dlq(&["ls", "--group", "postroom.purge"])), 0, "a group of ours without letters");
+}
+
+#[test]
+fn an_effect_that_lacks_its_settings_is_an_error_only_where_it_is_named() {
+    let output = run(&["run", "--effects", "purge"]);
+
+    assert_eq!(code(&output), 78, "{}", err(&output));
+    assert!(
+        err(&output).contains("purge cannot run") && err(&output).contains("purge.urls"),
+        "{}",
+        err(&output)
+    );
 }
 
 #[test]

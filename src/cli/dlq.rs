@@ -168,7 +168,7 @@ fn newest<'c>(collection: &'c Collection, start: &str) -> Result<&'c Entry, Fail
     let of = Selection { cause: Some(cause(collection, start)?), done_too: true, ..Selection::default() };
     let letters = collection.select(&of);
     let open = letters.iter().find(|entry| entry.state == State::Open);
-    open.or(letters.first()).copied().ok_or_else(|| no_letter(start))
+    open.or_else(|| letters.first()).copied().ok_or_else(|| no_letter(start))
 }
 
 async fn discard(
