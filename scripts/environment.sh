@@ -62,6 +62,23 @@ lacking_for_tests() {
     fi
 }
 
+# Prints the folder with Prometheus and promtool: those on PATH, else Debian's, unpacked into the cache and not installed,
+# since the package would start a server.
+prometheus_folder() {
+    local found folder=$cache/prometheus
+    if found=$(command -v promtool); then
+        dirname -- "$found"
+        return
+    fi
+    if [[ ! -x $folder/usr/bin/promtool ]]; then
+        rm -rf -- "$folder"
+        mkdir -p -- "$folder"
+        (cd -- "$folder" && { apt-get download -qq prometheus >&2 || { apt-get update -qq >&2 && apt-get download -qq prometheus >&2; }; } &&
+            dpkg -x prometheus_*.deb . && rm -f -- prometheus_*.deb) || die "Debian's package prometheus could not be fetched."
+    fi
+    printf '%s\n' "$folder/usr/bin"
+}
+
 # Installs packages with apt-get where that needs no password; else says what to install and ends.
 install_packages() {
     (($# > 0)) || return 0
@@ -84,7 +101,7 @@ then run this again."
     local log
     log=$(mktemp)
     if ! { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq &&
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; } \
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$@"; } \
         </dev/null >"$log" 2>&1; then
         tail -n 20 "$log" >&2
         rm -f "$log"

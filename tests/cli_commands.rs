@@ -335,7 +335,7 @@ fn a_demo_ends_by_itself_and_its_figures_add_up() {
 fn other_commands_find_a_running_demo_and_sigterm_drains_it() {
     let home = tempfile::tempdir().unwrap();
     let (mut demo, said) = Demo::start(home.path(), &["--events", "200"]);
-    assert!(said.contains("pages    http://127.0.0.1:"), "{said}");
+    assert!(said.contains("page     http://127.0.0.1:"), "{said}");
 
     let status = postroom(home.path()).args(["status", "-o", "json"]).output().unwrap();
     assert_eq!(code(&status), 0, "{}", err(&status));

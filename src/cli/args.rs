@@ -1,11 +1,17 @@
 //! The arguments, as clap reads them.
 
+mod dlq;
+mod webhooks;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::cli::dlq_args::DlqCommand;
+pub(crate) use self::dlq::{
+    DlqCommand, DlqDiscardArgs, DlqGroupsArgs, DlqLsArgs, DlqReplayArgs, DlqSelection, DlqShowArgs,
+};
+pub(crate) use self::webhooks::{WebhooksAddArgs, WebhooksCommand, WebhooksRotateArgs, WebhooksTestArgs};
 use crate::cli::terminal::ColorChoice;
 
 /// The mailroom for a blog's events: ordered, parallel consumers of Kafka with dead letters one can work with.
@@ -79,11 +85,23 @@ pub(crate) enum Command {
         after_help = "Examples:\n  postroom emit comment.created post_id=hello comment_id=c1 author=ada body='First!'\n  postroom emit post.published -f post.json\n  postroom emit user.registered user_id=ada subscribed=true --dry-run"
     )]
     Emit(EmitArgs),
+    /// Print what other tools need: alert rules, the Grafana dashboard
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  postroom export alerts > postroom.rules.yml\n  postroom export dashboard > postroom.json"
+    )]
+    Export(ExportCommand),
     /// Publish a file of events, one JSON object a line
     #[command(
         after_help = "Examples:\n  postroom import events.jsonl --dry-run     what would be published\n  postroom import events.jsonl"
     )]
     Import(ImportArgs),
+    /// Make thumbnails for another process: see `postroom::adapters::pictures`
+    #[command(hide = true)]
+    PictureWorker(PictureWorkerArgs),
+    /// Look at the mails that events would cause
+    #[command(subcommand)]
+    Mail(MailCommand),
     /// Run the effects against Kafka, until SIGTERM
     #[command(
         long_about = "Run the effects against Kafka, until SIGTERM.\n\nThe first SIGTERM or SIGINT drains: nothing new is taken, what is in flight ends, offsets are committed. A second one leaves at once, with code 143 or 130.",
@@ -105,6 +123,9 @@ pub(crate) enum Command {
     Topics(TopicsCommand),
     /// Print the version and what it was built with
     Version(VersionArgs),
+    /// Tell other programs of events, by signed HTTP requests
+    #[command(subcommand)]
+    Webhooks(WebhooksCommand),
 }
 
 /// Arguments of `check`.
@@ -121,6 +142,14 @@ pub(crate) struct CompletionsArgs {
     /// For which shell
     #[arg(value_enum)]
     pub(crate) shell: Shell,
+}
+
+/// Arguments of `picture-worker`.
+#[derive(Args, Debug)]
+pub(crate) struct PictureWorkerArgs {
+    /// How many bytes of address space it may have
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) memory: u64,
 }
 
 /// The commands below `config`.
@@ -258,6 +287,31 @@ pub(crate) struct ImportArgs {
     pub(crate) skip_bad: bool,
 }
 
+/// The commands below `mail`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MailCommand {
+    /// Show the mail that an event would cause, without sending it
+    #[command(
+        long_about = "Show the mail that an event would cause, without sending it.\n\nThe event is a mail.requested, or a comment.created, post.published or user.registered in the format of import: then the recipient is made up. Templates and addresses are those of [mail]; what is not set there is made up, so that no relay is needed.",
+        after_help = "Examples:\n  postroom mail preview event.json                  headers and text\n  postroom mail preview event.json --html mail.html   and the HTML, to open in a browser\n  postroom mail preview - --eml < event.json        the whole message, as it goes over the wire\n  head -n 1 events.jsonl | postroom mail preview -"
+    )]
+    Preview(MailPreviewArgs),
+}
+
+/// Arguments of `mail preview`.
+#[derive(Args, Debug)]
+pub(crate) struct MailPreviewArgs {
+    /// A file with one event as JSON; - is standard input
+    #[arg(value_name = "EVENT.json")]
+    pub(crate) event: PathBuf,
+    /// Write the HTML part there; - prints it instead of headers and text
+    #[arg(long, value_name = "FILE", conflicts_with = "eml")]
+    pub(crate) html: Option<PathBuf>,
+    /// Print the whole message
+    #[arg(long)]
+    pub(crate) eml: bool,
+}
+
 /// Arguments of `run`.
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
@@ -281,6 +335,19 @@ pub(crate) struct StatusArgs {
     /// How to print
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,
+}
+
+/// The commands below `export`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExportCommand {
+    /// Rules for Prometheus; each alert names its page of the manual
+    Alerts {
+        /// As a PrometheusRule object of the Prometheus operator
+        #[arg(long)]
+        kubernetes: bool,
+    },
+    /// The dashboard, as Grafana imports it
+    Dashboard,
 }
 
 /// Arguments of `version`.

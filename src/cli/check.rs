@@ -3,6 +3,7 @@
 use crate::cli::args::{CheckArgs, Global};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::cli::mail;
 use crate::cli::schemas::codec;
 use crate::cli::settings::loaded;
 use crate::cli::terminal::{Style, Terminal};
@@ -12,6 +13,7 @@ pub(crate) fn run(global: &Global, arguments: &CheckArgs, terminal: &mut Termina
     let loaded = loaded(global, terminal)?;
     codec(&loaded.config)?;
     connection(&loaded.config).check()?;
+    mail::check(&loaded.config)?;
     let schemas = match &loaded.config.registry.directory {
         None => "those built in".to_owned(),
         Some(directory) => format!("those built in, and those of {}", directory.display()),

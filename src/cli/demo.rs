@@ -46,6 +46,7 @@ pub(crate) fn run(global: &Global, arguments: &DemoArgs, terminal: &mut Terminal
     let runtime = runtime()?;
     let exit = runtime.block_on(demo.play(groups, &feed, terminal));
     // Clients first, the broker last: the library aborts otherwise.
+    serving.console.close();
     runtime.shutdown_timeout(Duration::from_secs(5));
     drop(embedded);
     exit
@@ -167,7 +168,7 @@ impl Demo<'_> {
         let running = self.running();
         terminal.say(&format!("broker   {}", running.brokers));
         if let Some(http) = &running.http {
-            terminal.say(&format!("pages    http://{http}/metrics  /livez  /readyz  /api/status"));
+            terminal.say(&format!("page     http://{http}/"));
         }
         terminal.say(&format!("store    {}", running.store));
     }
@@ -181,9 +182,10 @@ enum Played {
     Whole,
 }
 
-/// Says whether announcements have reached everybody.
+/// Says whether announcements have reached everybody, and nothing that is due waits to be carried out.
 async fn is_settled(service: &Service) -> Result<bool, Failure> {
-    Ok(service.store().summary(0).await?.fan_outs_open == 0)
+    let summary = service.store().summary(0).await?;
+    Ok(summary.fan_outs_open == 0 && summary.requests_under_way == 0)
 }
 
 /// The configuration of a demo: the embedded broker, a store that goes with it, a port that is free.

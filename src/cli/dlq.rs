@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::cli::args::{Global, Output};
-use crate::cli::dlq_args::{
-    DlqCommand, DlqDiscardArgs, DlqGroupsArgs, DlqLsArgs, DlqReplayArgs, DlqSelection, DlqShowArgs,
+use crate::cli::args::{
+    DlqCommand, DlqDiscardArgs, DlqGroupsArgs, DlqLsArgs, DlqReplayArgs, DlqSelection, DlqShowArgs, Global,
+    Output,
 };
 use crate::cli::effects::EFFECTS;
 use crate::cli::exit::Exit;
@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::dead_letters::{
     self, CauseError, Collection, Discard, Entry, Replay, ReplayReport, Selection, State,
 };
-use crate::kafka::{Admin, Connection, Producer, ProducerConfig};
+use crate::kafka::{Connection, Producer, ProducerConfig};
 use crate::runtime::connection;
 
 pub(crate) fn run(global: &Global, command: &DlqCommand, terminal: &mut Terminal) -> Result<Exit, Failure> {
@@ -260,10 +260,7 @@ async fn topics(connection: &Connection, config: &Config, named: &[String]) -> R
     if !named.is_empty() {
         return Ok(named.to_vec());
     }
-    let template = config.topics.dead_letter.to_string();
-    let start = template.split('{').next().unwrap_or_default().to_owned();
-    let all = Admin::connect(connection)?.topics().await?;
-    Ok(all.into_iter().map(|topic| topic.name).filter(|name| name.starts_with(&start)).collect())
+    Ok(dead_letters::topics(connection, &config.topics.dead_letter.to_string()).await?)
 }
 
 /// A command that changes something wants to be told of what.

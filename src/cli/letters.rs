@@ -82,7 +82,7 @@ pub(crate) fn letter_json(entry: &Entry) -> Value {
     json!({
         "id": entry.id, "group": entry.group, "handler": entry.handler, "topic": entry.origin.topic,
         "partition": entry.origin.partition, "offset": entry.origin.offset, "event_type": entry.event_type,
-        "reason": entry.reason, "detail": entry.detail, "message": entry.message, "cause": entry.cause(),
+        "reason": entry.reason, "detail": entry.detail, "message": entry.message, "cause": entry.cause,
         "attempts": entry.attempts, "replays": entry.replays, "first_failed_at": entry.first_failed_at,
         "failed_at": entry.failed_at, "schema_id": entry.schema_id, "state": state(&entry.state),
         "state_at": at, "state_by": by, "state_why": why,

@@ -14,15 +14,17 @@ mod completions;
 mod config;
 mod demo;
 mod dlq;
-mod dlq_args;
 mod effects;
 mod emit;
 mod exit;
+mod export;
 mod failure;
 mod feed;
 mod fetch;
 mod import;
 mod letters;
+mod mail;
+mod pictures;
 mod poison;
 mod progress;
 mod publish;
@@ -38,6 +40,7 @@ mod tail;
 mod terminal;
 mod topics;
 mod version;
+mod webhooks;
 mod words;
 
 use std::process::ExitCode;
@@ -50,7 +53,7 @@ pub use failure::Failure;
 pub use poison::Poison;
 pub use sample::{Sample, SampleRecord};
 
-use crate::cli::args::{Cli, Command};
+use crate::cli::args::{Cli, Command, MailCommand};
 use crate::cli::terminal::Terminal;
 
 /// Reads the arguments of the process, does what they say, and returns the code to end with.
@@ -77,12 +80,18 @@ fn dispatch(cli: &Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Demo(arguments) => demo::run(&cli.global, arguments, terminal),
         Command::Dlq(command) => dlq::run(&cli.global, command, terminal),
         Command::Emit(arguments) => emit::run(&cli.global, arguments, terminal),
+        Command::Export(command) => export::run(command, terminal),
         Command::Import(arguments) => import::run(&cli.global, arguments, terminal),
+        Command::PictureWorker(arguments) => pictures::run(arguments),
+        Command::Mail(MailCommand::Preview(arguments)) => {
+            mail::preview::run(&cli.global, arguments, terminal)
+        }
         Command::Run(arguments) => run::run(&cli.global, arguments, terminal),
         Command::Status(arguments) => status::run(&cli.global, arguments, terminal),
         Command::Tail(arguments) => tail::run(&cli.global, arguments, terminal),
         Command::Topics(command) => topics::run(&cli.global, command, terminal),
         Command::Version(arguments) => version::run(arguments, terminal),
+        Command::Webhooks(command) => webhooks::run(&cli.global, command, terminal),
     }
 }
 

@@ -271,7 +271,7 @@ fn broker(pair: &str) -> Result<Broker, String> {
     Ok(Broker { host: host.to_owned(), port })
 }
 
-fn is_loopback_host(host: &str) -> bool {
+pub(crate) fn is_loopback_host(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

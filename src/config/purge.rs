@@ -5,6 +5,7 @@ use std::time::Duration;
 use figment::value::Value;
 use url::Url;
 
+use crate::config::check::OWN_DEADLINE;
 use crate::config::load::Reader;
 use crate::config::part::{Leaf, Refusal, scalar, section};
 use crate::config::pattern::{CacheUrl, KeyPatterns, UrlPatterns};
@@ -152,7 +153,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     // Redis is connected to and asked; then come the requests of HTTP, some at once.
     let waves = purge.urls.0.len().saturating_add(1).div_ceil(Purge::AT_ONCE).saturating_add(2);
     let longest = purge.timeout.saturating_mul(u32::try_from(waves).unwrap_or(u32::MAX));
-    let deadline = config.effects.named("purge").deadline;
+    let deadline = config.effects.named("purge").deadline.unwrap_or(OWN_DEADLINE);
     if purge.is_set_up() && longest > deadline {
         let why = format!(
             "{} lets one event take up to {}, longer than effects.purge.deadline = {}: a slow cache would cost attempts",

@@ -13,6 +13,8 @@ pub struct Cause {
     /// Four or more hexadecimal digits, such as `a3f1`: the same for the same cause in every process, and as many of them as
     /// it takes to tell it from the others.
     pub id: String,
+    /// The whole id: sixteen digits.
+    pub whole_id: String,
     /// The consumer group.
     pub group: String,
     /// The reason.
@@ -39,7 +41,8 @@ impl Cause {
     /// Begins with one letter, the newest.
     pub(super) fn of(entry: &Entry) -> Self {
         let mut cause = Self {
-            id: entry.cause(),
+            id: entry.cause.clone(),
+            whole_id: entry.cause.clone(),
             group: entry.group.clone(),
             reason: entry.reason.clone(),
             detail: entry.detail.clone().unwrap_or_default(),
@@ -69,21 +72,19 @@ impl Cause {
     }
 }
 
-impl Entry {
-    /// Returns the whole id of its cause: sixteen hexadecimal digits.
-    pub fn cause(&self) -> String {
-        let message = normalised(self.message.as_deref().unwrap_or_default());
-        let mut hash = Sha256::new();
-        for part in [&self.group, &self.reason, self.detail.as_deref().unwrap_or_default(), &message] {
-            hash.update(part.as_bytes());
-            hash.update([0]);
-        }
-        hash.finalize().iter().take(DIGITS / 2).fold(String::new(), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _written = write!(text, "{byte:02x}");
-            text
-        })
+/// Returns the whole id of a cause: the same for the same parts, whatever their numbers and names.
+pub(super) fn whole_id(group: &str, reason: &str, detail: Option<&str>, message: Option<&str>) -> String {
+    let message = normalised(message.unwrap_or_default());
+    let mut hash = Sha256::new();
+    for part in [group, reason, detail.unwrap_or_default(), &message] {
+        hash.update(part.as_bytes());
+        hash.update([0]);
     }
+    hash.finalize().iter().take(DIGITS / 2).fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _written = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Cuts each id down to what tells it from `all` others: four digits, or a few more.

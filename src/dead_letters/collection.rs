@@ -67,6 +67,11 @@ impl Collection {
         }
     }
 
+    /// Returns how many ids it knows.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Returns the dead letter of an id.
     pub fn find(&self, id: &str) -> Option<&Entry> {
         self.entries.get(id)
@@ -86,7 +91,7 @@ impl Collection {
         let mut causes: BTreeMap<String, Cause> = BTreeMap::new();
         for entry in self.select(selection) {
             let add = |cause: &mut Cause| cause.add(entry);
-            causes.entry(entry.cause()).and_modify(add).or_insert_with(|| Cause::of(entry));
+            causes.entry(entry.cause.clone()).and_modify(add).or_insert_with(|| Cause::of(entry));
         }
         let all = self.cause_ids();
         let mut causes: Vec<_> = causes.into_values().collect();
@@ -121,7 +126,7 @@ impl Collection {
     }
 
     fn cause_ids(&self) -> BTreeSet<String> {
-        self.entries.values().map(Entry::cause).collect()
+        self.entries.values().map(|entry| entry.cause.clone()).collect()
     }
 }
 
@@ -135,7 +140,7 @@ impl Selection {
             && matches(&self.group, &entry.group)
             && matches(&self.topic, &entry.origin.topic)
             && matches(&self.reason, &entry.reason)
-            && (self.cause.is_none() || self.cause == Some(entry.cause()))
+            && matches(&self.cause, &entry.cause)
     }
 }
 

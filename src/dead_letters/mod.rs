@@ -11,6 +11,7 @@ mod dialect;
 mod entry;
 mod replay;
 mod show;
+mod watch;
 
 pub use cause::Cause;
 pub use collection::{CauseError, Collection, Selection};
@@ -18,6 +19,7 @@ pub use dialect::Dialect;
 pub use entry::{Entry, Origin, Place, State};
 pub use replay::{Discard, Replay, ReplayReport, discard, replay};
 pub use show::render;
+pub use watch::{Watch, topics};
 
 use postroom_core::{Offset, Partition, Topic, TopicPartition};
 

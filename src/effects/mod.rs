@@ -3,14 +3,23 @@
 //! An effect in the store is a pure function from an event to [`Change`]s. The changes of a batch become visible
 //! together with the group's position, in one transaction: exactly once.
 
+pub mod mail;
 mod notify;
 mod origin;
 mod project;
 mod purge;
+mod search;
+mod thumbnail;
+pub mod webhooks;
 
-pub use notify::Notify;
+pub use mail::Mail;
+pub use notify::{Notify, NotifySettings};
 pub use project::Project;
 pub use purge::Purge;
+pub use search::Search;
+pub use thumbnail::Thumbnail;
+pub(crate) use thumbnail::{OBJECTS, PICTURES};
+pub use webhooks::Webhooks;
 
 use postroom_core::Failure;
 

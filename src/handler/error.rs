@@ -44,6 +44,11 @@ impl Error {
         Self { policy: Policy::Dead(Reason::Invalid), detail: None, message: message.into() }
     }
 
+    /// The other side was asked for as long as the time budget allows: a dead letter with reason `exhausted`.
+    pub(crate) fn exhausted(message: impl Into<String>) -> Self {
+        Self { policy: Policy::Dead(Reason::Exhausted), detail: None, message: message.into() }
+    }
+
     /// A configured dependency is away: wait and probe, spend no attempt, dead-letter nothing.
     pub fn outage(dependency: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { policy: Policy::Outage(Dependency(dependency.into())), detail: None, message: message.into() }
@@ -74,6 +79,14 @@ impl Error {
     /// Says whether the event is stored for later.
     pub(crate) fn is_deferred(&self) -> bool {
         matches!(self.policy, Policy::Deferred)
+    }
+
+    /// Says whether the record is finished by it: as a dead letter, or passed over.
+    pub(crate) fn is_final(&self) -> bool {
+        match self.policy {
+            Policy::Dead(_) | Policy::Skip => true,
+            Policy::Retry(_) | Policy::Outage(_) | Policy::Deferred | Policy::Fatal => false,
+        }
     }
 
     /// Returns the failure, or `None` for a skip or a deferral.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use postroom_core::{Failure, Outcome, Run, RunResult};
+use postroom_core::{Outcome, Run, RunResult};
 
 use crate::event::{Envelope, RawRecord};
-use crate::handler::{Context, Handler};
-use crate::ports::{Guard, Unit};
+use crate::handler::{Context, Error, Handler};
+use crate::ports::{Change, Guard, Unit};
 use crate::runtime::tally::{Finish, OTHER, Tally};
 use crate::runtime::worker::{Desk, RunEnd, RunFuture, RunReport, SharedClaim, Worker};
 
@@ -29,10 +29,10 @@ impl<H: Handler> Worker for Single<H> {
             let Some((_offset, record)) = run.records.into_iter().next() else {
                 return ended(RunResult::Done, Tally::default());
             };
-            let envelope = match desk.codec.envelope_of::<H::Event>(&record, desk.types) {
+            let envelope = match desk.envelope::<H::Event>(&record).await {
                 Ok(Some(envelope)) => envelope,
                 Ok(None) => return passed_over(OTHER, Finish::Skipped),
-                Err(error) => return RunReport::failed(Failure::from(error)),
+                Err(failure) => return RunReport::failed(failure),
             };
             let mut context = Context {
                 group: Arc::clone(&desk.group),
@@ -40,14 +40,15 @@ impl<H: Handler> Worker for Single<H> {
                 deadline: desk.deadline,
                 changes: Vec::new(),
                 store: Arc::clone(&desk.store),
+                meter: Arc::clone(&desk.meter),
             };
             match desk.in_time(handler.handle(&envelope, &mut context)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) if error.is_deferred() => return deferred(envelope.event_type),
-                Ok(Err(error)) => {
-                    let skipped = || passed_over(envelope.event_type, Finish::Skipped);
-                    return error.failure().map_or_else(skipped, RunReport::failed);
+                Ok(Err(error)) if error.is_final() && context.has_own_changes() => {
+                    return close(&desk, &claim, &envelope, context, error).await;
                 }
+                Ok(Err(error)) => return refused(envelope.event_type, error),
                 Err(late) => return RunReport::failed(late),
             }
             if context.changes.is_empty() {
@@ -67,6 +68,31 @@ async fn keep<E>(desk: &Desk, claim: &SharedClaim, envelope: &Envelope<E>, conte
         Ok(None) => RunReport { end: RunEnd::Fenced, tally: Tally::default() },
         Err(failure) => RunReport::failed(failure),
     }
+}
+
+/// Makes durable what an effect of ours leaves behind of an event that it passes over or refuses for good, then
+/// reports it. Before the dead letter is acknowledged: done again after a crash, it changes nothing.
+async fn close<E>(
+    desk: &Desk,
+    claim: &SharedClaim,
+    envelope: &Envelope<E>,
+    context: Context,
+    error: Error,
+) -> RunReport {
+    let (partition, offset) = (envelope.record.partition(), envelope.record.offset());
+    // Not the event's own id: a replay of its dead letter may succeed, and a copy of it may fail once more.
+    let id = format!("{}/closed/{partition}/{offset}", once_id(desk, envelope));
+    let changes = context.changes.into_iter().filter(Change::is_ours).collect();
+    match desk.apply(claim, Unit { guard: Guard::Once { id }, changes }).await {
+        Ok(Some(_)) => refused(envelope.event_type, error),
+        Ok(None) => RunReport { end: RunEnd::Fenced, tally: Tally::default() },
+        Err(failure) => RunReport::failed(failure),
+    }
+}
+
+fn refused(event_type: &'static str, error: Error) -> RunReport {
+    let skipped = || passed_over(event_type, Finish::Skipped);
+    error.failure().map_or_else(skipped, RunReport::failed)
 }
 
 /// Returns the id by which an event is applied once. An event without an id of its own goes by its place; replayed,

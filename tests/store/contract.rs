@@ -41,6 +41,18 @@ async fn store_in_memory_keeps_the_contract() {
 }
 
 #[tokio::test]
+async fn outbox_in_memory_keeps_the_contract() {
+    store_contract::outbox::everything(&InMemory(SqliteStore::in_memory().unwrap())).await;
+}
+
+#[tokio::test]
+async fn outbox_on_a_file_keeps_the_contract_over_several_handles() {
+    let folder = tempfile::tempdir().unwrap();
+
+    store_contract::outbox::everything(&OnFile(folder.path().join("postroom.db"))).await;
+}
+
+#[tokio::test]
 async fn store_on_a_file_keeps_the_contract_over_several_handles() {
     let folder = tempfile::tempdir().unwrap();
 

@@ -4,6 +4,7 @@ mod contract;
 mod effects;
 mod interleavings;
 mod kills;
+mod outbox;
 mod play;
 mod sample;
 mod sqlite;

@@ -15,6 +15,7 @@ mod handlers;
 mod life;
 mod once;
 mod store;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;

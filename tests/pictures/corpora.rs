@@ -1,0 +1,1 @@
+//! Published collections of good and broken pictures.
