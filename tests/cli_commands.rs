@@ -316,7 +316,7 @@ fn a_demo_ends_by_itself_and_its_figures_add_up() {
     let figures: Value = serde_json::from_str(&out(&output)).unwrap();
     assert_eq!(figures["events"]["published"], 400);
     assert_eq!(figures["events"]["spoilt"], 5);
-    for group in ["postroom.notify", "postroom.project"] {
+    for group in ["postroom.notify", "postroom.project", "postroom.search"] {
         let dead = &figures["dead_letters"][group];
         assert_eq!(dead["undecodable"], 3, "{group}: {dead}");
         assert_eq!(dead["unknown_schema"], 1, "{group}: {dead}");
@@ -328,6 +328,12 @@ fn a_demo_ends_by_itself_and_its_figures_add_up() {
     let finished: u64 =
         figures["effects"]["postroom.project"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
     assert_eq!(finished, due, "each message counts exactly once");
+    let pictures = &figures["effects"]["postroom.thumbnails"];
+    let done = pictures["ok"].as_u64().unwrap();
+    let broken = pictures["dead_lettered"].as_u64().unwrap_or_default();
+    assert_eq!(done + broken, of_topic("blog.media"), "{pictures}");
+    assert!(done > 0, "{pictures}");
+    assert_eq!(figures["retries"], 0, "every picture is there before its event");
     assert!(figures["tables"]["posts"].as_u64().unwrap() > 0);
 }
 
@@ -340,7 +346,21 @@ fn other_commands_find_a_running_demo_and_sigterm_drains_it() {
     let status = postroom(home.path()).args(["status", "-o", "json"]).output().unwrap();
     assert_eq!(code(&status), 0, "{}", err(&status));
     let status: Value = serde_json::from_str(&out(&status)).unwrap();
-    assert_eq!(status["groups"].as_array().unwrap().len(), 2);
+    let groups: Vec<_> =
+        status["groups"].as_array().unwrap().iter().filter_map(|group| group["group"].as_str()).collect();
+    for group in ["postroom.notify", "postroom.project", "postroom.search"] {
+        assert!(groups.contains(&group), "{groups:?}");
+    }
+
+    let groups = status["groups"].as_array().unwrap();
+    for name in ["postroom.notify", "postroom.project", "postroom.thumbnails"] {
+        assert!(groups.iter().any(|group| group["group"] == name), "{name}: {status}");
+    }
+
+    let groups: Vec<_> = status["groups"].as_array().unwrap().iter().map(|group| &group["group"]).collect();
+    for group in ["postroom.notify", "postroom.project", "postroom.webhooks"] {
+        assert!(groups.iter().any(|known| *known == group), "{groups:?}");
+    }
     assert_eq!(status["pid"], demo.0.id());
 
     let words = ["emit", "comment.created", "post_id=p", "comment_id=c", "author=ada", "body=First!"];
@@ -352,7 +372,8 @@ fn other_commands_find_a_running_demo_and_sigterm_drains_it() {
     assert_eq!(code(&listed), 0, "{}", err(&listed));
     let listed: Value = serde_json::from_str(&out(&listed)).unwrap();
     let letters = listed["letters"].as_array().unwrap();
-    assert_eq!(letters.len(), 10);
+    let of_group = |name: &str| letters.iter().filter(|letter| letter["group"] == name).count();
+    assert_eq!((of_group("postroom.project"), of_group("postroom.search")), (5, 5), "{listed}");
     let id = letters[0]["id"].as_str().unwrap();
     let shown = postroom(home.path()).args(["dlq", "show", id]).output().unwrap();
     assert!(out(&shown).contains(id), "{}", err(&shown));
@@ -361,6 +382,11 @@ fn other_commands_find_a_running_demo_and_sigterm_drains_it() {
     assert_eq!(code(&aimless), 64, "{}", err(&aimless));
     let absent = postroom(home.path()).args(["dlq", "show", "g/t/0/1"]).output().unwrap();
     assert_eq!(code(&absent), 66, "{}", err(&absent));
+
+    let found = postroom(home.path()).args(["search", "ferry", "-o", "json"]).output().unwrap();
+    assert_eq!(code(&found), 0, "{}", err(&found));
+    let found: Value = serde_json::from_str(&out(&found)).unwrap();
+    assert!(found["total"].as_u64().unwrap() > 0, "the store of the demo is read: {found}");
 
     let tailed =
         postroom(home.path()).args(["tail", "blog.users", "-n", "3", "-o", "json"]).output().unwrap();
@@ -391,7 +417,8 @@ fn causes_are_grouped_shown_and_discarded(home: &Path) {
     let causes = listed["causes"].as_array().unwrap();
     let count = |cause: &Value| usize::try_from(cause["count"].as_u64().unwrap()).unwrap();
     let counts: Vec<usize> = causes.iter().map(count).collect();
-    assert_eq!(counts.iter().sum::<usize>(), 10);
+    let total: usize = counts.iter().sum();
+    assert!(total >= 10, "two groups met five ways to be poison, at least: {listed}");
     assert!(counts.is_sorted_by(|one, next| one >= next), "{counts:?}");
     let cause = causes[0]["cause"].as_str().unwrap();
     assert!(cause.len() == 4 && causes[0]["event_types"].is_array(), "{}", causes[0]);
@@ -420,7 +447,7 @@ fn causes_are_grouped_shown_and_discarded(home: &Path) {
     assert!(out(&shown).contains("by ops: a test"), "{}", out(&shown));
     let all = read(&["ls", "--all", "-o", "json"]);
     let marked = all["letters"].as_array().unwrap().iter().filter(|letter| letter["state_why"] == "a test");
-    assert_eq!((all["letters"].as_array().unwrap().len(), marked.count()), (10, counts[0]));
+    assert_eq!((all["letters"].as_array().unwrap().len(), marked.count()), (total, counts[0]));
 
     for (words, said) in [
         (&["ls", "--group", "typo"][..], "postroom.project"),

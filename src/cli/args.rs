@@ -13,6 +13,7 @@ pub(crate) use self::dlq::{
 };
 pub(crate) use self::webhooks::{WebhooksAddArgs, WebhooksCommand, WebhooksRotateArgs, WebhooksTestArgs};
 use crate::cli::terminal::ColorChoice;
+use crate::ports::DocumentKind;
 
 /// The mailroom for a blog's events: ordered, parallel consumers of Kafka with dead letters one can work with.
 #[derive(Debug, Parser)]
@@ -108,6 +109,12 @@ pub(crate) enum Command {
         after_help = "Examples:\n  postroom run -c postroom.toml\n  postroom run --effects notify --listen 127.0.0.1:0"
     )]
     Run(RunArgs),
+    /// Find posts and comments
+    #[command(
+        long_about = "Find posts and comments.\n\nAll words must be there; \"a phrase\" in quotes, the beginning of a word with *, -unwanted words, and author:, tag:, type:, after:, before: narrow it. It reads the configured store, or that of the running demo.",
+        after_help = "Examples:\n  postroom search ferry timetable\n  postroom search '\"low tide\" harb* -winter'\n  postroom search 東京 --type comment --after 2021-01-01 -o json\n  postroom search --author ada        everything of hers, the latest first"
+    )]
+    Search(SearchArgs),
     /// Show what each group of a running instance is doing
     #[command(
         after_help = "Examples:\n  postroom status                  the running demo, else http.listen of the configuration\n  postroom status -w               repainted every second\n  postroom status -o json | jq .totals"
@@ -321,6 +328,38 @@ pub(crate) struct RunArgs {
     /// Where the pages listen: short for --set http.listen=…
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) listen: Option<String>,
+}
+
+/// Arguments of `search`.
+#[derive(Args, Debug)]
+pub(crate) struct SearchArgs {
+    /// What to look for; write it after -- where it begins with a dash
+    #[arg(value_name = "WORD")]
+    pub(crate) words: Vec<String>,
+    /// By this user alone
+    #[arg(long, value_name = "USER")]
+    pub(crate) author: Option<String>,
+    /// With this tag alone
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Option<String>,
+    /// Of this kind alone: post or comment
+    #[arg(long = "type", value_name = "KIND", value_parser = crate::console::search::kind)]
+    pub(crate) kind: Option<DocumentKind>,
+    /// Not older than this day or time
+    #[arg(long, value_name = "DAY", value_parser = crate::console::search::day)]
+    pub(crate) after: Option<i64>,
+    /// Older than this day or time
+    #[arg(long, value_name = "DAY", value_parser = crate::console::search::day)]
+    pub(crate) before: Option<i64>,
+    /// How many to show, up to 100
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 10)]
+    pub(crate) count: u32,
+    /// How many to leave out first
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub(crate) offset: u32,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
 }
 
 /// Arguments of `status`.

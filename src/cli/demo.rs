@@ -3,22 +3,27 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::adapters::objects::Folder;
 use crate::cli::args::{DemoArgs, Global, Output};
 use crate::cli::backlog::Backlog;
 use crate::cli::effects::groups;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::feed::Feed;
+use crate::cli::gallery;
 use crate::cli::progress::bar;
 use crate::cli::publish::{Counts, Publisher};
 use crate::cli::report::Report;
 use crate::cli::running::Running;
+use crate::cli::sample::SampleRecord;
 use crate::cli::serving::{Serving, drain, runtime, verdict};
 use crate::cli::settings::{is_default, loaded_with};
 use crate::cli::terminal::{Style, Terminal};
 use crate::cli::topics::desired;
 use crate::config::{Config, Flag, Loaded, Origin};
+use crate::event::BlogEvent;
 use crate::kafka::Embedded;
+use crate::ports::Objects;
 use crate::runtime::shutdown::Signals;
 use crate::runtime::{Broker, Group, Service};
 use crate::telemetry::{GroupState, Status};
@@ -42,6 +47,7 @@ pub(crate) fn run(global: &Global, arguments: &DemoArgs, terminal: &mut Terminal
         loaded: &loaded,
         serving: &serving,
         backlog: Backlog::of(&groups, &loaded.config.kafka.group_prefix),
+        objects: loaded.config.objects.folder.as_ref().filter(|_| arguments.from.is_none()).map(Folder::new),
     };
     let runtime = runtime()?;
     let exit = runtime.block_on(demo.play(groups, &feed, terminal));
@@ -57,6 +63,8 @@ struct Demo<'a> {
     loaded: &'a Loaded,
     serving: &'a Serving,
     backlog: Backlog,
+    /// Where the sample's pictures go.
+    objects: Option<Folder>,
 }
 
 impl Demo<'_> {
@@ -112,6 +120,7 @@ impl Demo<'_> {
                     tokio::time::sleep(LOOK).await;
                 }
             }
+            self.put_picture(record).await?;
             publisher.publish(record).await?;
             room -= 1;
         }
@@ -128,6 +137,17 @@ impl Demo<'_> {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Puts the picture of an upload where the effect looks for it, as a blog's software would before it tells.
+    async fn put_picture(&self, record: &SampleRecord) -> Result<(), Failure> {
+        let (Some(objects), SampleRecord::Event(BlogEvent::ImageUploaded(upload))) = (&self.objects, record)
+        else {
+            return Ok(());
+        };
+        let Some(picture) = gallery::find(&upload.sha256) else { return Ok(()) };
+        let written = objects.write(&upload.object_key, picture.bytes.clone()).await;
+        written.map_err(|error| Failure::new(Exit::CannotCreate, error.to_string()))
     }
 
     fn done(&self, published: &Counts, status: &Status) -> u64 {
@@ -204,9 +224,17 @@ fn configured(
     if !is_from_flag(&before, "store.url") {
         flags.push(of_demo("store.url", format!("sqlite:{}", folder.path().display())));
     }
+    // The sample's pictures must not land in a folder of real ones; a file's events speak of real ones.
+    if arguments.from.is_none() && !is_from_flag(&before, "objects.folder") {
+        flags.push(of_demo("objects.folder", folder.objects().display().to_string()));
+    }
     if is_default(&before, "log.level") {
         // Dead letters are told as errors; here they are part of the show, and the summary has them.
         flags.push(of_demo("log.level", "off".to_owned()));
+    }
+    if is_default(&before, "mail.max_age") {
+        // Old history is played as if it were new.
+        flags.push(of_demo("mail.max_age", "36500d".to_owned()));
     }
     match arguments.port {
         Some(port) => flags.push(of_demo("http.listen", format!("127.0.0.1:{port}"))),
@@ -234,16 +262,21 @@ fn create_topics(embedded: &Embedded, config: &Config, groups: &[Group]) -> Resu
     Ok(())
 }
 
-/// A folder for the store of a demo, which goes when the demo goes.
+/// A folder for the store and the objects of a demo, which goes when the demo goes.
 struct ScratchStore(PathBuf);
 
 impl ScratchStore {
     fn new() -> Result<Self, Failure> {
         let folder = std::env::temp_dir().join(format!("postroom-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).map_err(|error| {
-            Failure::new(Exit::CannotCreate, format!("{} cannot be made: {error}", folder.display()))
+        let scratch = Self(folder);
+        std::fs::create_dir_all(scratch.objects()).map_err(|error| {
+            Failure::new(Exit::CannotCreate, format!("{} cannot be made: {error}", scratch.0.display()))
         })?;
-        Ok(Self(folder))
+        Ok(scratch)
+    }
+
+    fn objects(&self) -> PathBuf {
+        self.0.join("objects")
     }
 
     fn path(&self) -> PathBuf {

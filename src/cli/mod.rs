@@ -21,6 +21,7 @@ mod export;
 mod failure;
 mod feed;
 mod fetch;
+mod gallery;
 mod import;
 mod letters;
 mod mail;
@@ -33,6 +34,7 @@ mod run;
 mod running;
 mod sample;
 mod schemas;
+mod search;
 mod serving;
 mod settings;
 mod status;
@@ -87,6 +89,7 @@ fn dispatch(cli: &Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
             mail::preview::run(&cli.global, arguments, terminal)
         }
         Command::Run(arguments) => run::run(&cli.global, arguments, terminal),
+        Command::Search(arguments) => search::run(&cli.global, arguments, terminal),
         Command::Status(arguments) => status::run(&cli.global, arguments, terminal),
         Command::Tail(arguments) => tail::run(&cli.global, arguments, terminal),
         Command::Topics(command) => topics::run(&cli.global, command, terminal),

@@ -208,7 +208,14 @@ fn refused(error: &WebError) -> Failure {
         WebError::Blocked { .. } => failure.fix(
             "use a host of the public internet, or name this one or its network in webhooks.allow_private",
         ),
-        _ => failure.fix("use an https address on port 443, or see [webhooks] in the configuration"),
+        WebError::BadUrl(_)
+        | WebError::Connect(_)
+        | WebError::Tls(_)
+        | WebError::Timeout(_)
+        | WebError::Broken(_)
+        | WebError::TooLarge(_) => {
+            failure.fix("use an https address on port 443, or see [webhooks] in the configuration")
+        }
     }
 }
 

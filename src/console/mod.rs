@@ -16,6 +16,7 @@ mod letters;
 mod mails;
 mod pages;
 mod rates;
+pub(crate) mod search;
 mod story;
 mod text;
 mod thumbs;

@@ -51,7 +51,12 @@ impl Notify {
     /// What mails about an event say of it; `None` where no mail is sent.
     fn mail(&self, blog: &str, format: Option<&String>, text: Option<&String>) -> Option<MailSource> {
         let max_age = i64::try_from(self.settings.mail?.as_millis()).unwrap_or(i64::MAX);
-        Some(MailSource { blog: blog.to_owned(), format: format.cloned(), text: text.map(excerpt), max_age })
+        Some(MailSource {
+            blog: blog.to_owned(),
+            format: format.cloned(),
+            text: text.map(|text| excerpt(text)),
+            max_age,
+        })
     }
 }
 
@@ -86,7 +91,7 @@ impl StoreEffect for Notify {
                 title: event.title.clone(),
                 slug: event.slug.clone(),
                 format: None,
-                text: event.body.as_ref().map(excerpt),
+                text: event.body.as_deref().map(excerpt),
             })),
             BlogEvent::UserRegistered(event) => self.registered(event, origin, changes)?,
             BlogEvent::UserUpdated(event) => {
@@ -126,7 +131,7 @@ impl Notify {
             title: event.title.clone(),
             slug: Some(event.slug.clone()).filter(|slug| !slug.is_empty()),
             format: event.format.clone(),
-            text: event.body.as_ref().map(excerpt),
+            text: event.body.as_deref().map(excerpt),
         }));
         let mail = self.mail(&event.blog, None, None);
         changes.push(Change::ThreadPost(ThreadPost { post, author, origin, mail }));
@@ -168,7 +173,7 @@ fn address(email: Option<&String>) -> Option<String> {
 }
 
 /// The part of a text that mails show.
-fn excerpt(text: &String) -> String {
+fn excerpt(text: &str) -> String {
     text.chars().take(MOST_CHARS).collect()
 }
 

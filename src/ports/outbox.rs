@@ -77,9 +77,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// The attempt failed and is over, for one more in this process, or for a dead letter. The reservation is given up.
     fn attempt_failed<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()>;
 
-    /// The request is a dead letter: its row is closed, so that later ones of its key wait no longer. A replay of the
-    /// letter may still carry it out.
-    fn died<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()>;
+    /// The request is a dead letter, whoever decided so: its row is closed, so that later ones of its key wait no
+    /// longer. A replay of the letter may still carry it out. A ledger without an outbox has nothing to close.
+    fn died<'a>(&'a self, _id: &'a str, _now: i64, _why: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// The answer to a reservation.

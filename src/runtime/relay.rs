@@ -167,7 +167,7 @@ const CHUNK: u32 = 500;
 const LEASE: Duration = Duration::from_secs(90);
 
 /// How long a row that is out holds up later ones of its addressee. It stays in Kafka whatever comes.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// How soon what has become due is seen.
 const IDLE_WAIT: Duration = Duration::from_millis(100);

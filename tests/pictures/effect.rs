@@ -7,10 +7,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use postroom::Group;
 use postroom::adapters::objects::Folder;
 use postroom::adapters::pictures::{PicturePool, WorkerSettings};
-use postroom::core::Reason;
+use postroom::adapters::store::SqliteStore;
+use postroom::core::{Partition, Reason, Topic, TopicPartition};
 use postroom::effects::Thumbnail;
-use postroom::event::ImageUploaded;
-use postroom::ports::{Param, PictureError, PictureFuture, Pictures, ThumbnailSpec, Thumbnails};
+use postroom::event::{EventId, ImageUploaded};
+use postroom::ports::{
+    Applied, Change, Guard, Param, PictureError, PictureFuture, Pictures, Store, ThumbnailFile,
+    ThumbnailSpec, Thumbnails, ThumbnailsMade, Unit,
+};
 use postroom::testkit::{Report, TestBench};
 use sha2::{Digest, Sha256};
 
@@ -216,4 +220,46 @@ fn a_picture_whose_worker_died_is_tried_again_until_its_attempts_are_used_up() {
         assert_eq!(report.dead_letters().first().map(|(reason, _)| *reason), outcome);
         assert_eq!(report.retries(), usize::try_from(deaths.min(7)).unwrap());
     }
+}
+
+#[tokio::test]
+async fn what_was_made_is_read_again_newest_first_and_by_event() {
+    let store = SqliteStore::in_memory().unwrap();
+    let partition = TopicPartition::new(Topic::new("blog.media"), Partition(0));
+    let mut claim = store.claim("thumbnails", &partition).await.unwrap();
+    for (event, width) in [("e1", 10), ("e2", 20), ("e1", 30)] {
+        let file = |name: &str, width| ThumbnailFile {
+            name: name.to_owned(),
+            media_type: "image/png".to_owned(),
+            width,
+            height: 1,
+        };
+        let made = ThumbnailsMade {
+            event: EventId::parse(event).unwrap(),
+            object_key: "a.png".to_owned(),
+            sha256: "ab".to_owned(),
+            post: None,
+            media_type: "image/png".to_owned(),
+            width,
+            height: 5,
+            placeholder: "data:".to_owned(),
+            time: 7,
+            files: vec![file("wide", width), file("narrow", 1)],
+        };
+        let guard = Guard::Once { id: format!("{event}-{width}") };
+        let unit = Unit { guard, changes: vec![Change::Thumbnails(made)] };
+        assert_eq!(store.apply(&mut claim, unit).await.unwrap(), Applied::Committed);
+    }
+
+    let recent = store.recent_thumbnails(5).await.unwrap();
+    let first = store.thumbnails_of_event("e1").await.unwrap().unwrap();
+
+    let events: Vec<_> = recent.iter().map(|line| line.event.as_str()).collect();
+    assert_eq!(events, ["e2", "e1"]);
+    assert_eq!(recent[1], first);
+    assert_eq!((first.width, first.height, first.post.as_deref()), (30, 5, None));
+    let names: Vec<_> = first.files.iter().map(|file| (file.name.as_str(), file.width)).collect();
+    assert_eq!(names, [("narrow", 1), ("wide", 30)]);
+    assert_eq!(store.thumbnails_of_event("e3").await.unwrap(), None);
+    assert_eq!(store.recent_thumbnails(1).await.unwrap().len(), 1);
 }

@@ -93,8 +93,12 @@ async fn a_worker_is_used_again_and_has_no_environment_of_ours() {
     let environment = std::fs::read(format!("/proc/{}/environ", first[0])).unwrap();
     assert!(environment.is_empty() || environment.starts_with(b"LD_LIBRARY_PATH="), "{environment:?}");
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", first[0])).unwrap();
-    for (what, most) in [("Max address space", "1073741824"), ("Max file size", "0"), ("Max processes", "0")]
-    {
+    for (what, most) in [
+        ("Max address space", "1073741824"),
+        ("Max file size", "0"),
+        ("Max processes", "0"),
+        ("Max open files", "0"),
+    ] {
         let line = limits.lines().find(|line| line.starts_with(what)).unwrap();
         assert!(line.split_whitespace().any(|word| word == most), "{line}");
     }

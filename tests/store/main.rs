@@ -7,4 +7,5 @@ mod kills;
 mod outbox;
 mod play;
 mod sample;
+mod search;
 mod sqlite;

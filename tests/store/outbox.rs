@@ -1,5 +1,11 @@
 //! The outbox in SQLite: a large audience, what is looked at to find what is due, age, and what is told of an event.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "tests")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests"
+)]
 
 use std::time::Duration;
 
@@ -345,4 +351,96 @@ async fn old_requests_go_and_mails_that_get_no_address_are_withdrawn() {
     assert_eq!(count(&store, "SELECT count(*) FROM ledger").await, 0);
     assert_eq!(count(&store, "SELECT count(*) FROM request_attempts").await, 0);
     assert_eq!(count(&store, "SELECT count(*) FROM mail_sources").await, 1, "what ben's needs");
+}
+
+/// What must hold of the queue after every step.
+async fn check_queues(store: &SqliteStore, seed: u64) {
+    let two_heads = "SELECT count(*) FROM (SELECT 1 FROM requests WHERE state BETWEEN 1 AND 4
+        GROUP BY kind, addressee HAVING count(*) > 1)";
+    let stuck = "SELECT count(*) FROM requests q WHERE state = 0 AND NOT EXISTS (SELECT 1 FROM requests h
+        WHERE h.kind = q.kind AND h.addressee = q.addressee AND h.state BETWEEN 1 AND 4)";
+    let done_is_closed =
+        "SELECT count(*) FROM requests r JOIN ledger l USING (request) WHERE l.done AND r.state <> 6";
+    for question in [two_heads, stuck, done_is_closed] {
+        assert_eq!(count(store, question).await, 0, "seed {seed}: {question}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_happens_nothing_is_stuck_and_nothing_is_done_twice() {
+    for seed in 0..40 {
+        let store = SqliteStore::in_memory().unwrap();
+        let mut random = fastrand::Rng::with_seed(seed);
+        let effect = notify(false);
+        let people = ["ann", "ben", "cat"];
+        tell(&store, &effect, &people.map(|name| user(name, true))).await;
+        let mut at = now();
+        let mut out: Vec<DueRow> = Vec::new();
+        let mut done = std::collections::HashSet::new();
+        for step in 0..60 {
+            match random.u8(0..12) {
+                0 | 1 => {
+                    let (name, who) = (format!("c{step}"), people[random.usize(..3)]);
+                    tell(&store, &effect, &[comment(&name, "p", who)]).await;
+                }
+                2 => tell(&store, &effect, &[post(&format!("p{step}"), people[random.usize(..3)])]).await,
+                3 => drop(store.expand_fan_out(2).await.unwrap()),
+                4..7 => {
+                    let taken = store.take_due(at, 3, MINUTE).await.unwrap();
+                    let rows: Vec<_> = taken.iter().map(|row| row.row).collect();
+                    match random.u8(0..4) {
+                        0 => store.given_back(rows).await.unwrap(),
+                        // The relay dies before its mark.
+                        1 => out.extend(taken),
+                        _ => {
+                            store.published(rows, at, MINUTE).await.unwrap();
+                            out.extend(taken);
+                        }
+                    }
+                }
+                7..11 if !out.is_empty() => {
+                    let id = mail(&out[random.usize(..out.len())]).event_id.clone();
+                    let owner = ["me", "you"][random.usize(..2)];
+                    let reserved = store.reserve(&id, owner, at, MINUTE).await.unwrap();
+                    if !matches!(reserved, Reservation::Ours { .. } | Reservation::Unknown { .. }) {
+                        continue;
+                    }
+                    assert!(!done.contains(&id), "seed {seed}: {id} is done already");
+                    match random.u8(0..6) {
+                        0 => store.defer(&id, at, at + random.i64(0..200_000), "450 later").await.unwrap(),
+                        1 => store.attempt_failed(&id, at, "451 no").await.unwrap(),
+                        2 => store.died(&id, at, "550 no").await.unwrap(),
+                        // Without a word.
+                        3 => {}
+                        _ => {
+                            done.insert(id.clone());
+                            let (ending, reply) = (RequestEnding::Done, "250 ok".to_owned());
+                            apply(
+                                &store,
+                                "mail",
+                                vec![Change::RequestClosed { id, ending, reply, time: at }],
+                            )
+                            .await;
+                        }
+                    }
+                }
+                _ => at += random.i64(0..100_000),
+            }
+            check_queues(&store, seed).await;
+        }
+        // Everything is carried out in the end, in the order of each recipient.
+        settle(&store).await;
+        for _ in 0..200 {
+            at += 200_000;
+            for row in store.take_due(at, 100, MINUTE).await.unwrap() {
+                let id = mail(&row).event_id.clone();
+                assert!(done.insert(id.clone()), "seed {seed}");
+                let (ending, reply) = (RequestEnding::Done, String::new());
+                apply(&store, "mail", vec![Change::RequestClosed { id, ending, reply, time: at }]).await;
+            }
+            check_queues(&store, seed).await;
+        }
+        let open = "SELECT count(*) FROM requests WHERE state NOT IN (5, 6)";
+        assert_eq!(count(&store, open).await, 0, "seed {seed}");
+    }
 }

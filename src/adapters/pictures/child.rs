@@ -1,7 +1,8 @@
 //! The child: limits itself, then does one picture after the other until nobody asks any more.
 
 use std::any::Any;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
@@ -15,6 +16,7 @@ use crate::ports::{PictureFlaw, Thumbnails};
 /// # Errors
 /// The limits cannot be set, or the parent is gone.
 pub fn serve(memory: u64) -> io::Result<()> {
+    let mut status = File::open("/proc/self/status").ok();
     limit(memory)?;
     // What a decoder says before it panics goes nowhere: the answer says it.
     std::panic::set_hook(Box::new(|_| {}));
@@ -25,7 +27,10 @@ pub fn serve(memory: u64) -> io::Result<()> {
         let made = catch_unwind(AssertUnwindSafe(|| render(&picture, &spec, memory)));
         let made = made.unwrap_or_else(|panic| Err(failed(panic.as_ref())));
         drop(picture);
-        answer(&mut to, &made.map(|made| Thumbnails { peak_memory: peak_memory(), ..made }))?;
+        answer(
+            &mut to,
+            &made.map(|made| Thumbnails { peak_memory: status.as_mut().and_then(peak_memory), ..made }),
+        )?;
     }
     Ok(())
 }
@@ -38,13 +43,14 @@ fn failed(panic: &(dyn Any + Send)) -> Flaw {
     Flaw::new(PictureFlaw::Broken, format!("the decoder failed on it: {said}"))
 }
 
-/// Leaves itself memory, processor time, and the pipes: no file grows, no process and no core dump is made.
+/// Leaves itself memory, processor time, and what is open: no file or connection is opened, no file grows, no process and
+/// no core dump is made.
 fn limit(memory: u64) -> io::Result<()> {
     for (resource, most) in [
         (Resource::As, memory),
         (Resource::Core, 0),
         (Resource::Fsize, 0),
-        (Resource::Nofile, FILES),
+        (Resource::Nofile, 0),
         (Resource::Nproc, 0),
     ] {
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
@@ -57,14 +63,14 @@ fn limit(memory: u64) -> io::Result<()> {
 }
 
 /// Returns the most memory that was resident so far, in bytes.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+fn peak_memory(status: &mut File) -> Option<u64> {
+    status.rewind().ok()?;
+    let mut text = String::new();
+    status.read_to_string(&mut text).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1_024)
 }
 
-/// The three pipes, and one to read its own size.
-const FILES: u64 = 8;
 const NICER: i32 = 5;
 
 /// How much of a decoder's complaint is repeated, in characters.

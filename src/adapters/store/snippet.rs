@@ -117,13 +117,11 @@ fn piece(text: &str, window: Range<usize>, marks: impl Iterator<Item = Range<usi
     let shown = text.get(window.clone()).unwrap_or_default();
     for (place, char) in shown.char_indices().chain([(shown.len(), ' ')]) {
         let place = window.start + place;
-        if let Some(mark) = marks.peek() {
-            if mark.end <= place
-                && let Some(start) = begun.take()
-            {
-                piece.marks.push(start..piece.text.len());
-                marks.next();
-            }
+        if marks.peek().is_some_and(|mark| mark.end <= place)
+            && let Some(start) = begun.take()
+        {
+            piece.marks.push(start..piece.text.len());
+            marks.next();
         }
         if begun.is_none() && marks.peek().is_some_and(|mark| mark.start <= place && place < window.end) {
             begun = Some(piece.text.len());

@@ -136,8 +136,14 @@ impl Webhooks {
             context.change(closed(id, RequestEnding::Dead, what.clone(), now));
             return Err(Error::exhausted(what));
         }
-        store.defer(id, now, at, said).await.map_err(of_the_store)?;
-        Err(Error::deferred(said))
+        match store.defer(id, now, at, said).await {
+            Ok(()) => Err(Error::deferred(said)),
+            // A replay of a letter whose row is long gone: it cannot wait there.
+            Err(StoreError::Refused(why)) => {
+                Err(Error::exhausted(format!("{said} (attempt {attempt}; {why})")))
+            }
+            Err(error) => Err(of_the_store(error)),
+        }
     }
 
     /// Closes the request and makes a dead letter of it.

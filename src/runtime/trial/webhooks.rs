@@ -1,5 +1,7 @@
 //! Deliveries to endpoints, through the real driver, over real connections, to hosts that answer well or badly.
 
+#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a trial tells how long it took")]
+
 #[path = "../../../tests/web_host/mod.rs"]
 mod web_host;
 
@@ -110,6 +112,15 @@ impl Ledger for Ledgered {
         self.change(id, |row| {
             row.held_until = None;
             row.reply = reply.to_owned();
+        });
+        Box::pin(async { Ok(()) })
+    }
+
+    fn died<'a>(&'a self, id: &'a str, _: i64, why: &'a str) -> StoreFuture<'a, ()> {
+        self.change(id, |row| {
+            row.held_until = None;
+            row.reply = why.to_owned();
+            row.ending = Some(RequestEnding::Dead);
         });
         Box::pin(async { Ok(()) })
     }

@@ -432,11 +432,12 @@ fn reason(row: &DueRow) -> &str {
 }
 
 fn comments(due: &[DueRow]) -> Vec<&str> {
-    let comment = |row| match row {
-        &Request::Mail(ref mail) => mail.comment_id.as_deref(),
-        &Request::Webhook(_) => None,
-    };
-    due.iter().filter_map(|row| comment(&row.request)).collect()
+    due.iter()
+        .filter_map(|row| match &row.request {
+            Request::Mail(mail) => mail.comment_id.as_deref(),
+            Request::Webhook(_) => None,
+        })
+        .collect()
 }
 
 fn origin(event: &str, time: i64) -> Origin {

@@ -18,15 +18,21 @@ impl Search for SqliteStore {
     fn search<'a>(&'a self, request: &'a SearchRequest) -> StoreFuture<'a, SearchPage> {
         let query = Query::of(request);
         let (offset, limit) = (request.offset, request.limit.min(LARGEST_PAGE));
-        Box::pin(self.read(move |connection| page(connection, &query, offset, limit)))
+        Box::pin(self.read(move |connection| page(connection, &query, offset, limit, LOOKED_AT)))
     }
 }
 
-fn page(connection: &Connection, query: &Query, offset: u32, limit: u32) -> Result<SearchPage, StoreError> {
+fn page(
+    connection: &Connection,
+    query: &Query,
+    offset: u32,
+    limit: u32,
+    bound: i64,
+) -> Result<SearchPage, StoreError> {
     if query.is_empty() {
         return Ok(SearchPage { is_whole: true, ..SearchPage::default() });
     }
-    let (mut found, is_whole) = found(connection, query).map_err(ours)?;
+    let (mut found, is_whole) = found(connection, query, bound).map_err(ours)?;
     found.sort_unstable_by(Found::compare);
     let skip = usize::try_from(offset).unwrap_or(usize::MAX);
     let take = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -54,9 +60,9 @@ impl Found {
     }
 }
 
-/// Returns all that answer, and whether everything was looked at.
-fn found(connection: &Connection, query: &Query) -> rusqlite::Result<(Vec<Found>, bool)> {
-    let (sql, values) = statement(query);
+/// Looks at up to `bound` candidates: returns all that answer, and whether everything was looked at.
+fn found(connection: &Connection, query: &Query, bound: i64) -> rusqlite::Result<(Vec<Found>, bool)> {
+    let (sql, values) = statement(query, bound);
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(values))?;
     let mut found = Vec::new();
@@ -70,13 +76,13 @@ fn found(connection: &Connection, query: &Query) -> rusqlite::Result<(Vec<Found>
             found.push(Found { number, rank, time, kind, id: row.get(5)? });
         }
     }
-    Ok((found, seen < LOOKED_AT))
+    Ok((found, seen < bound))
 }
 
 /// Makes the statement of a query; whatever was asked for is a parameter.
-fn statement(query: &Query) -> (String, Vec<Value>) {
+fn statement(query: &Query, bound: i64) -> (String, Vec<Value>) {
     let mut values = vec![
-        Value::from(LOOKED_AT),
+        Value::from(bound),
         Value::from(json(&query.authors)),
         Value::from(json(&query.tags)),
         Value::from(serde_json::Value::from_iter(query.kinds.iter().map(|kind| code(*kind))).to_string()),
@@ -172,3 +178,43 @@ const CHOSEN: &str = "NOT EXISTS (SELECT 1 FROM json_each(?2) WHERE value <> d.a
 
 /// How many candidates are looked at, those that came last: it bounds the time of a search.
 const LOOKED_AT: i64 = 50_000;
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::adapters::store::sqlite::{documents, schema};
+    use crate::event::EventId;
+    use crate::ports::{Arrival, DocumentChange, DocumentContent, DocumentFact, Origin};
+
+    #[test]
+    fn a_search_looks_at_so_many_and_says_that_there_may_be_more() {
+        let mut connection = schema::open_in_memory(std::time::Duration::ZERO).unwrap();
+        schema::migrate(&mut connection).unwrap();
+        for number in 0..10 {
+            let event = EventId::parse(&format!("e{number}")).unwrap();
+            let content = DocumentContent { title: Some("ferry".to_owned()), ..DocumentContent::default() };
+            let author = if number < 3 { "ann" } else { "bob" }.to_owned();
+            let change = DocumentChange {
+                kind: DocumentKind::Post,
+                id: format!("p{number}"),
+                origin: Origin { event, time: number, arrival: Arrival::InOrder },
+                fact: DocumentFact::Created { post: None, author, format: None, content },
+            };
+            documents::apply(&connection, &change).unwrap();
+        }
+        let search = |text: &str, bound| {
+            let request = SearchRequest { text: text.to_owned(), ..SearchRequest::default() };
+            let page = page(&connection, &Query::of(&request), 0, 9, bound).unwrap();
+            let newest = page.hits.first().map(|hit| hit.id.clone()).unwrap_or_default();
+            (page.total, page.is_whole, newest)
+        };
+
+        assert_eq!(search("ferry", 11), (10, true, "p9".to_owned()));
+        assert_eq!(search("ferry", 4), (4, false, "p9".to_owned()));
+        assert_eq!(search("ferry author:ann", 4), (0, false, String::new()));
+        assert_eq!(search("author:ann", 4), (3, true, "p2".to_owned()));
+        assert_eq!(search("type:post", 4), (4, false, "p9".to_owned()));
+    }
+}
