@@ -54,6 +54,9 @@ lacking_for_tests() {
     command -v openssl >/dev/null || printf 'openssl '
     command -v mvn >/dev/null || printf 'maven '
     command -v chromium >/dev/null || printf 'chromium '
+    command -v redis-server >/dev/null || printf 'redis-server '
+    command -v varnishd >/dev/null || printf 'varnish '
+    compgen -G '/usr/lib/*/varnish/vmods/libvmod_xkey.so' >/dev/null || printf 'varnish-modules '
     if ! command -v python3 >/dev/null; then
         printf 'python3 python3-venv '
     elif ! python3 -c 'import ensurepip, venv' 2>/dev/null; then

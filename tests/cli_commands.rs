@@ -84,7 +84,7 @@ impl Drop for Demo {
     }
 }
 
-const COMMANDS: [&[&str]; 20] = [
+const COMMANDS: [&[&str]; 22] = [
     &[],
     &["check"],
     &["completions"],
@@ -92,6 +92,8 @@ const COMMANDS: [&[&str]; 20] = [
     &["config", "show"],
     &["demo"],
     &["dlq"],
+    &["dlq", "discard"],
+    &["dlq", "groups"],
     &["dlq", "ls"],
     &["dlq", "show"],
     &["dlq", "replay"],
@@ -375,6 +377,7 @@ fn other_commands_find_a_running_demo_and_sigterm_drains_it() {
     let id = letters[0]["id"].as_str().unwrap();
     let shown = postroom(home.path()).args(["dlq", "show", id]).output().unwrap();
     assert!(out(&shown).contains(id), "{}", err(&shown));
+    causes_are_grouped_shown_and_discarded(home.path());
     let aimless = postroom(home.path()).args(["dlq", "replay"]).output().unwrap();
     assert_eq!(code(&aimless), 64, "{}", err(&aimless));
     let absent = postroom(home.path()).args(["dlq", "show", "g/t/0/1"]).output().unwrap();
@@ -401,6 +404,77 @@ fn other_commands_find_a_running_demo_and_sigterm_drains_it() {
     assert_eq!(demo.wait(Duration::from_secs(30)), 0);
     let gone = postroom(home.path()).args(["status", "--set", "http.listen=127.0.0.1:9"]).output().unwrap();
     assert_eq!(code(&gone), 69, "the demo's file is gone with it");
+}
+
+fn causes_are_grouped_shown_and_discarded(home: &Path) {
+    let dlq = |words: &[&str]| postroom(home).arg("dlq").args(words).output().unwrap();
+    let read = |words: &[&str]| -> Value {
+        let output = dlq(words);
+        assert_eq!(code(&output), 0, "{words:?}: {}", err(&output));
+        serde_json::from_str(&out(&output)).unwrap()
+    };
+    let listed = read(&["groups", "-o", "json"]);
+    let causes = listed["causes"].as_array().unwrap();
+    let count = |cause: &Value| usize::try_from(cause["count"].as_u64().unwrap()).unwrap();
+    let counts: Vec<usize> = causes.iter().map(count).collect();
+    let total: usize = counts.iter().sum();
+    assert!(total >= 10, "two groups met five ways to be poison, at least: {listed}");
+    assert!(counts.is_sorted_by(|one, next| one >= next), "{counts:?}");
+    let cause = causes[0]["cause"].as_str().unwrap();
+    assert!(cause.len() == 4 && causes[0]["event_types"].is_array(), "{}", causes[0]);
+    let told = dlq(&["groups"]);
+    assert!(out(&told).contains(cause) && out(&told).contains("FIRST FAILED"), "{}", out(&told));
+
+    let of_cause = read(&["ls", "--cause", cause, "-o", "json"]);
+    let letters = of_cause["letters"].as_array().unwrap();
+    assert_eq!(letters.len(), counts[0]);
+    assert!(letters.iter().all(|letter| letter["cause"].as_str().unwrap().starts_with(cause)));
+    let newest = causes[0]["newest"].as_str().unwrap();
+    assert!(out(&dlq(&["show", "--cause", cause])).contains(newest));
+    let dry = dlq(&["replay", "--cause", cause, "--dry-run"]);
+    assert!(out(&dry).starts_with(&format!("{} would be sent", counts[0])), "{}", out(&dry));
+
+    let would = dlq(&["discard", "--cause", cause]);
+    assert_eq!((code(&would), out(&would)), (0, format!("{} would be discarded\n", counts[0])));
+    assert_eq!(read(&["groups", "-o", "json"]), listed, "without --yes nothing is marked");
+    let done = read(&["discard", "--cause", cause, "--yes", "--why", "a test", "--by", "ops", "-o", "json"]);
+    assert_eq!(done["discarded"].as_array().unwrap().len(), counts[0]);
+    let left = read(&["groups", "-o", "json"]);
+    assert_eq!(left["causes"].as_array().unwrap(), &causes[1..]);
+    let again = dlq(&["discard", newest, "--yes"]);
+    assert_eq!((code(&again), out(&again)), (1, "0 discarded\n".to_owned()), "{}", err(&again));
+    let shown = dlq(&["show", newest]);
+    assert!(out(&shown).contains("by ops: a test"), "{}", out(&shown));
+    let all = read(&["ls", "--all", "-o", "json"]);
+    let marked = all["letters"].as_array().unwrap().iter().filter(|letter| letter["state_why"] == "a test");
+    assert_eq!((all["letters"].as_array().unwrap().len(), marked.count()), (total, counts[0]));
+
+    for (words, said) in [
+        (&["ls", "--group", "typo"][..], "postroom.project"),
+        (&["groups", "--group", "notify"], "did you mean postroom.notify?"),
+        (&["discard", "--group", "typo", "--yes"], "there is no group"),
+        (&["ls", "--cause", "zzzz"], "there is no cause"),
+        (&["show", "--cause", ""], "there is no cause"),
+        (&["discard", "g/t/0/1", "--yes"], "there is no dead letter"),
+    ] {
+        let refused = dlq(words);
+        assert_eq!(code(&refused), 66, "{words:?}: {}", err(&refused));
+        assert!(err(&refused).contains(said), "{words:?}: {}", err(&refused));
+    }
+    assert_eq!(code(&dlq(&["discard", "--yes"])), 64);
+    assert_eq!(code(&dlq(&["ls", "--group", "postroom.purge"])), 0, "a group of ours without letters");
+}
+
+#[test]
+fn an_effect_that_lacks_its_settings_is_an_error_only_where_it_is_named() {
+    let output = run(&["run", "--effects", "purge"]);
+
+    assert_eq!(code(&output), 78, "{}", err(&output));
+    assert!(
+        err(&output).contains("purge cannot run") && err(&output).contains("purge.urls"),
+        "{}",
+        err(&output)
+    );
 }
 
 #[test]

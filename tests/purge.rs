@@ -52,7 +52,8 @@ const REDIS: (&str, &str) = ("REDIS", "redis://cache/2");
 
 fn bench(config: &Config) -> (TestBench, Arc<Recorder>) {
     let recorder = Arc::new(Recorder::default());
-    let purge = Purge::new(&config.purge, vec![Arc::clone(&recorder) as Arc<dyn Cache>]);
+    let cache: Arc<dyn Cache> = recorder.clone();
+    let purge = Purge::new(&config.purge, vec![cache]);
     (TestBench::new(Group::batches("purge", purge)), recorder)
 }
 

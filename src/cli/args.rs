@@ -1,5 +1,6 @@
 //! The arguments, as clap reads them.
 
+mod dlq;
 mod webhooks;
 
 use std::path::PathBuf;
@@ -7,6 +8,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(crate) use self::dlq::{
+    DlqCommand, DlqDiscardArgs, DlqGroupsArgs, DlqLsArgs, DlqReplayArgs, DlqSelection, DlqShowArgs,
+};
 pub(crate) use self::webhooks::{WebhooksAddArgs, WebhooksCommand, WebhooksRotateArgs, WebhooksTestArgs};
 use crate::cli::terminal::ColorChoice;
 use crate::ports::DocumentKind;
@@ -74,7 +78,7 @@ pub(crate) enum Command {
         after_help = "Examples:\n  postroom demo                            stays up until Ctrl-C\n  postroom demo --until-idle -o json       ends by itself, prints figures\n  postroom demo --from events.jsonl        your own events"
     )]
     Demo(DemoArgs),
-    /// List, show and replay dead letters
+    /// List, show, replay and discard dead letters
     #[command(subcommand)]
     Dlq(DlqCommand),
     /// Publish one event from field=value words
@@ -205,98 +209,6 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
     /// How to print the results
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(crate) output: Output,
-}
-
-/// The commands below `dlq`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum DlqCommand {
-    /// List open dead letters, by cause
-    #[command(
-        after_help = "Examples:\n  postroom dlq ls\n  postroom dlq ls --group postroom.notify --each\n  postroom dlq ls --topic orders-dlt           letters that another framework wrote"
-    )]
-    Ls(DlqLsArgs),
-    /// Send dead letters to the group that failed, and to no other
-    #[command(
-        after_help = "Examples:\n  postroom dlq replay --group postroom.notify --dry-run\n  postroom dlq replay --reason exhausted --rate 50\n  postroom dlq replay postroom.notify/blog.comments/3/88123"
-    )]
-    Replay(DlqReplayArgs),
-    /// Show one dead letter in full
-    #[command(after_help = "Example:\n  postroom dlq show postroom.notify/blog.comments/3/88123")]
-    Show(DlqShowArgs),
-}
-
-/// Which dead letters are meant.
-#[derive(Args, Debug)]
-pub(crate) struct DlqSelection {
-    /// Of this consumer group alone
-    #[arg(long, value_name = "NAME")]
-    pub(crate) group: Option<String>,
-    /// Of this source topic alone
-    #[arg(long, value_name = "TOPIC")]
-    pub(crate) source: Option<String>,
-    /// Of this reason alone, such as undecodable
-    #[arg(long, value_name = "REASON")]
-    pub(crate) reason: Option<String>,
-    /// Read this dead-letter topic instead of all of ours; repeatable
-    #[arg(long, value_name = "TOPIC")]
-    pub(crate) topic: Vec<String>,
-}
-
-/// Arguments of `dlq ls`.
-#[derive(Args, Debug)]
-pub(crate) struct DlqLsArgs {
-    /// Which ones
-    #[command(flatten)]
-    pub(crate) selection: DlqSelection,
-    /// A line for each letter instead of each cause
-    #[arg(long)]
-    pub(crate) each: bool,
-    /// Those that were replayed or discarded, too
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(crate) output: Output,
-}
-
-/// Arguments of `dlq show`.
-#[derive(Args, Debug)]
-pub(crate) struct DlqShowArgs {
-    /// The id: group/topic/partition/offset
-    #[arg(value_name = "ID")]
-    pub(crate) id: String,
-    /// Read this dead-letter topic instead of all of ours; repeatable
-    #[arg(long, value_name = "TOPIC")]
-    pub(crate) topic: Vec<String>,
-}
-
-/// Arguments of `dlq replay`.
-#[derive(Args, Debug)]
-pub(crate) struct DlqReplayArgs {
-    /// These ids
-    #[arg(value_name = "ID")]
-    pub(crate) ids: Vec<String>,
-    /// Which ones
-    #[command(flatten)]
-    pub(crate) selection: DlqSelection,
-    /// Every open letter
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// Those that were replayed or discarded, too
-    #[arg(long)]
-    pub(crate) force: bool,
-    /// Say what would be sent, send nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// At most so many a second
-    #[arg(long, value_name = "COUNT")]
-    pub(crate) rate: Option<u32>,
-    /// Who replays, for the record [default: the user's name]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) by: Option<String>,
-    /// How to print
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,
 }

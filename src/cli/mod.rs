@@ -24,6 +24,7 @@ mod feed;
 mod fetch;
 mod gallery;
 mod import;
+mod letters;
 mod mail;
 mod pictures;
 mod poison;

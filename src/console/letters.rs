@@ -202,35 +202,40 @@ fn together(causes: Vec<Cause>) -> Vec<Vec<Cause>> {
     let mut alike: Vec<Vec<Cause>> = Vec::new();
     for cause in causes {
         let is_same = |one: &Cause| {
-            (&one.topic, &one.reason, &one.detail) == (&cause.topic, &cause.reason, &cause.detail)
+            (&one.topics, &one.reason, &one.detail, &one.message)
+                == (&cause.topics, &cause.reason, &cause.detail, &cause.message)
         };
         match alike.iter_mut().find(|known| known.iter().any(is_same)) {
             Some(known) => known.push(cause),
             None => alike.push(vec![cause]),
         }
     }
-    let count = |alike: &[Cause]| alike.iter().map(|cause| cause.count).sum::<usize>();
     alike.sort_by_key(|alike| std::cmp::Reverse(count(alike)));
     alike
 }
 
+fn count(alike: &[Cause]) -> usize {
+    alike.iter().map(|cause| cause.count).sum()
+}
+
 fn view(collection: &Collection, alike: &[Cause]) -> CauseView {
-    let Cause { topic, reason, detail, .. } = alike.first().cloned().unwrap_or_default();
-    let selection =
-        Selection { topic: Some(topic.clone()), reason: Some(reason.clone()), ..Selection::default() };
-    let own = |entry: &&Entry| entry.detail.as_deref().unwrap_or_default() == detail;
-    let latest: Vec<_> = collection.select(&selection).into_iter().filter(own).take(SHOWN).collect();
-    let count = alike.iter().map(|cause| cause.count).sum();
+    let first = alike.first().cloned().unwrap_or_default();
+    let of_cause = |cause: &Cause| {
+        collection.select(&Selection { cause: Some(cause.whole_id.clone()), ..Selection::default() })
+    };
+    let mut latest: Vec<_> = alike.iter().flat_map(|cause| of_cause(cause).into_iter().take(SHOWN)).collect();
+    latest.sort_by(|one, other| other.failed_at.cmp(&one.failed_at));
+    latest.truncate(SHOWN);
     CauseView {
-        key: format!("{topic}/{reason}/{detail}"),
+        key: first.whole_id,
         message: latest.first().and_then(|entry| entry.message.as_deref()).map(masked),
-        more: usize::saturating_sub(count, latest.len()),
+        more: count(alike).saturating_sub(latest.len()),
         latest: latest.into_iter().map(letter).collect(),
         groups: alike.iter().map(|cause| cause.group.clone()).collect(),
-        topic,
-        reason,
-        detail,
-        count,
+        topic: first.topics.into_iter().collect::<Vec<_>>().join(", "),
+        reason: first.reason,
+        detail: first.detail,
+        count: count(alike),
     }
 }
 

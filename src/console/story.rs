@@ -191,7 +191,7 @@ fn of_letter(letter: &Entry) -> GroupStory {
         State::Replayed { at, by } => {
             (Standing::Waiting, format!("was a dead letter ({}), replayed {at} by {by}", letter.reason))
         }
-        State::Discarded { at, by } => {
+        State::Discarded { at, by, .. } => {
             (Standing::Finished, format!("was a dead letter ({}), discarded {at} by {by}", letter.reason))
         }
     };

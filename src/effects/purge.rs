@@ -80,7 +80,7 @@ impl Purge {
 impl BatchHandler for Purge {
     type Event = BlogEvent;
 
-    async fn handle(&self, events: &[Envelope<BlogEvent>], _context: &mut BatchContext) -> Result<(), Error> {
+    async fn handle(&self, events: &[Envelope<BlogEvent>], context: &mut BatchContext) -> Result<(), Error> {
         let mut found = Found::default();
         for envelope in events {
             self.collect(&envelope.event, &mut found);
@@ -93,7 +93,7 @@ impl BatchHandler for Purge {
         }
         let stale = found.stale();
         for cache in &self.caches {
-            cache.purge(&stale).await.map_err(error)?;
+            context.request("cache", cache.purge(&stale)).await.map_err(error)?;
         }
         bad.map_or(Ok(()), Err)
     }
