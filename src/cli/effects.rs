@@ -14,6 +14,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::mail;
 use crate::config::Config;
+use crate::effects::webhooks;
 use crate::effects::{
     Notify, NotifySettings, OBJECTS, PICTURES, Project, Purge, Search, Thumbnail, Webhooks,
 };
@@ -86,19 +87,20 @@ fn made(name: &str, config: &Config, requests: NotifySettings) -> Result<Made, F
             "[purge] names no cache: set purge.urls, purge.surrogate_url or purge.redis",
         ),
         "search" => Made::Group(Group::effect(Search)),
-        "webhooks" => Made::Group(webhooks(config)?),
+        "webhooks" => Made::Group(endpoints(config)?),
         _ => set_up(thumbnails(config), "objects.folder is not set"),
     })
 }
 
 /// Makes the group that tells endpoints. One delivery of an endpoint is out at a time, so none waits for another here,
 /// and there is room for many that hang.
-fn webhooks(config: &Config) -> Result<Group, Failure> {
+fn endpoints(config: &Config) -> Result<Group, Failure> {
     let client = web_client(config)?;
     let now = || jiff::Timestamp::now().as_millisecond();
     let owner = format!("{}-{:016x}", std::process::id(), fastrand::u64(..));
     let effect = Webhooks::new(Arc::new(client), Arc::new(now), config.webhooks.budget, owner);
-    let group = Group::each("webhooks", effect).ordering(Ordering::Unordered);
+    let group =
+        Group::each("webhooks", effect).ordering(Ordering::Unordered).depends_on(webhooks::DEPENDENCY);
     Ok(group.concurrency(NonZeroUsize::new(1_024).unwrap_or(NonZeroUsize::MIN)))
 }
 

@@ -86,7 +86,7 @@ impl Sample {
             name: Some(capitalised(name)),
             email: Some(format!("{name}@example.org")),
             occurred_at: self.later(),
-            subscribed: self.rng.u8(0..3) == 0,
+            subscribed: self.rng.u8(0..16) == 0,
             locale: "en".to_owned(),
             ..UserRegistered::default()
         };
@@ -273,7 +273,7 @@ impl Sample {
             blog: BLOG.to_owned(),
             email: Some(format!("{user_id}@mail.example.org")),
             user_id,
-            subscribed: Some(self.rng.bool()),
+            subscribed: Some(self.rng.u8(0..8) == 0),
             occurred_at: self.later(),
             ..UserUpdated::default()
         };

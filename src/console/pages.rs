@@ -23,6 +23,7 @@ use crate::console::story::{Caused, Mark, Material, Story, tell};
 use crate::console::thumbs::{Gallery, checked};
 use crate::console::words::{grouped, rfc3339};
 use crate::console::{assets, events, groups, mails, views};
+use crate::event::{EventRecord, MailRequested, WebhookRequested};
 use crate::telemetry::{Board, JournalEvent, RecordPlace, Status};
 
 /// What the pages read. Cloning is cheap.
@@ -79,6 +80,11 @@ pub(crate) async fn part(State(desk): State<Desk>, Path(name): Path<String>) -> 
     render(&desk, &format!("part_{part}.html"), context)
 }
 
+/// Says whether a topic holds requests of the outbox.
+fn is_request(topic: &str) -> bool {
+    topic == MailRequested::TYPE.topic || topic == WebhookRequested::TYPE.topic
+}
+
 async fn part_context(desk: &Desk, part: &str) -> Value {
     let (now, board) = (desk.now(), &desk.parts.board);
     let status = board.status();
@@ -87,7 +93,8 @@ async fn part_context(desk: &Desk, part: &str) -> Value {
         "groups" => context! { groups => served(groups::view(&status)) },
         "events" => {
             let journal = board.journal();
-            let latest = journal.latest(MOST_EVENTS);
+            // What Postroom asks of itself stands in the story of the event that caused it.
+            let latest = journal.latest(MOST_EVENTS, |topic| !is_request(topic));
             let passed_over = journal.passed_over();
             context! {
                 events => served(events::view(&latest, &status, now)),
@@ -143,7 +150,8 @@ pub(crate) struct Hint {
 /// The latest events, for programs.
 pub(crate) async fn api_events(State(desk): State<Desk>) -> Response {
     let journal = desk.parts.board.journal();
-    let events: Vec<_> = journal.latest(MOST_API_EVENTS).into_iter().map(views::without_addresses).collect();
+    let events: Vec<_> =
+        journal.latest(MOST_API_EVENTS, |_| true).into_iter().map(views::without_addresses).collect();
     Json(json!({ "events": events, "passed_over": journal.passed_over() })).into_response()
 }
 

@@ -3,11 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::adapters::store::SqliteStore;
 use crate::console::text::masked;
 use crate::console::words::{from_now, grouped};
 use crate::dead_letters::{Collection, Entry, State};
-use crate::ports::StoreError;
 use crate::telemetry::{Deed, DeedEnd, Described, RecordPlace};
 
 /// What is known of one event.

@@ -30,8 +30,9 @@ impl Handler for Thumbnail {
 
     async fn handle(&self, envelope: &Envelope<ImageUploaded>, context: &mut Context) -> Result<(), Error> {
         let event = &envelope.event;
-        let picture = self.read(event).await?;
-        let made = self.pictures.thumbnails(picture, &self.spec).await.map_err(of_picture)?;
+        let picture = context.request(OBJECTS, self.read(event)).await?;
+        let made = context.request(PICTURES, self.pictures.thumbnails(picture, &self.spec)).await;
+        let made = made.map_err(of_picture)?;
         let files = self.write(&event.sha256, &made).await?;
         let Thumbnails { media_type, width, height, placeholder, .. } = made;
         context.change(Change::Thumbnails(ThumbnailsMade {

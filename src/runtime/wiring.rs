@@ -42,7 +42,7 @@ pub(crate) fn schemas(config: &Config) -> Result<(Codec, Option<RegistryServer>)
 ///
 /// # Errors
 /// One sentence with what cannot be used.
-pub fn registry_server(config: &Config) -> Result<Option<RegistryServer>, String> {
+pub(crate) fn registry_server(config: &Config) -> Result<Option<RegistryServer>, String> {
     let registry = &config.registry;
     let Some(url) = &registry.url else { return Ok(None) };
     let url = url.parse().map_err(|error| format!("registry.url: {error}"))?;

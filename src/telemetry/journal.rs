@@ -210,9 +210,10 @@ impl Journal {
         self.lock().note(place, described, deed);
     }
 
-    /// Returns up to `count` events, those that came last first.
-    pub fn latest(&self, count: usize) -> Vec<JournalEvent> {
-        self.lock().events.iter().rev().take(count).cloned().collect()
+    /// Returns up to `count` events of `wanted` topics, those that came last first.
+    pub fn latest(&self, count: usize, wanted: impl Fn(&str) -> bool) -> Vec<JournalEvent> {
+        let ring = self.lock();
+        ring.events.iter().rev().filter(|event| wanted(&event.place.topic)).take(count).cloned().collect()
     }
 
     /// Returns the events of an id, those that came last first: an event that was published or replayed twice has two.
@@ -416,7 +417,7 @@ mod tests {
             journal.note(place(offset), || described(&offset.to_string()), deed("a", 1));
         }
 
-        let latest = journal.latest(usize::MAX);
+        let latest = journal.latest(usize::MAX, |_| true);
         assert_eq!(latest.len(), MOST_EVENTS);
         assert_eq!(latest.first().map(|event| event.place.offset), Some(4_999));
         assert_eq!(journal.at(&place(2_999)), None);

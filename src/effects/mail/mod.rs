@@ -85,7 +85,7 @@ impl Handler for Mail {
         // The wait is not part of the reservation: a process that dies in it leaves nothing unknown behind.
         self.mailer.turn().await;
         let attempt = case.reserve(context).await?;
-        match self.mailer.send(&letter.mail).await {
+        match context.request(DEPENDENCY, self.mailer.send(&letter.mail)).await {
             Ok(reply) => {
                 case.close(context, RequestEnding::Done, &reply.0);
                 Ok(())

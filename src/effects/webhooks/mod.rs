@@ -38,6 +38,9 @@ impl fmt::Debug for Webhooks {
     }
 }
 
+/// What its requests are counted under. It has no outage: every endpoint is a host that a subscriber named.
+pub const DEPENDENCY: &str = "http";
+
 impl Webhooks {
     /// Makes the effect. A delivery is tried for the span of `budget`, from the moment it was first due; `owner` is
     /// this process's name, unlike that of any other.
@@ -57,7 +60,7 @@ impl Webhooks {
             return Err(self.withdrawn(id, "the endpoint is disabled", context));
         }
         let sent = match request(&endpoint, id, (self.now)(), &delivery.body) {
-            Ok(request) => self.web.send(request).await,
+            Ok(request) => context.request(DEPENDENCY, self.web.send(request)).await,
             Err(bad) => {
                 let what = format!("endpoint {}: {bad}", endpoint.id);
                 return Err(self.dead(id, &what, "bad_secret", context));

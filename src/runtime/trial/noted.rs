@@ -48,7 +48,7 @@ async fn a_bad_record_in_a_batch_is_noted_as_such_and_its_neighbours_as_done() {
     assert_eq!(noted(&trial.journal, 0), [("ok", 1)]);
     assert_eq!(noted(&trial.journal, 1), [("dead_lettered", 0)]);
     assert_eq!(noted(&trial.journal, 2), [("ok", 1)]);
-    let deed = trial.journal.latest(3).into_iter().flat_map(|event| event.deeds);
+    let deed = trial.journal.latest(3, |_| true).into_iter().flat_map(|event| event.deeds);
     let reasons: Vec<_> = deed
         .filter_map(|deed| match deed.end {
             DeedEnd::DeadLettered { reason } => Some(reason),
