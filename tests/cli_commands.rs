@@ -338,7 +338,7 @@ fn other_commands_find_a_running_demo_and_sigterm_drains_it() {
     let status = postroom(home.path()).args(["status", "-o", "json"]).output().unwrap();
     assert_eq!(code(&status), 0, "{}", err(&status));
     let status: Value = serde_json::from_str(&out(&status)).unwrap();
-    assert_eq!(status["groups"].as_array().unwrap().len(), 3);
+    assert_eq!(status["groups"].as_array().unwrap().len(), 2);
     assert_eq!(status["pid"], demo.0.id());
 
     let words = ["emit", "comment.created", "post_id=p", "comment_id=c", "author=ada", "body=First!"];
