@@ -53,11 +53,32 @@ lacking_for_tests() {
     command -v java >/dev/null || printf 'default-jre-headless '
     command -v openssl >/dev/null || printf 'openssl '
     command -v mvn >/dev/null || printf 'maven '
+    command -v chromium >/dev/null || printf 'chromium '
+    command -v redis-server >/dev/null || printf 'redis-server '
+    command -v varnishd >/dev/null || printf 'varnish '
+    compgen -G '/usr/lib/*/varnish/vmods/libvmod_xkey.so' >/dev/null || printf 'varnish-modules '
     if ! command -v python3 >/dev/null; then
         printf 'python3 python3-venv '
     elif ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         printf 'python3-venv '
     fi
+}
+
+# Prints the folder with Prometheus and promtool: those on PATH, else Debian's, unpacked into the cache and not installed,
+# since the package would start a server.
+prometheus_folder() {
+    local found folder=$cache/prometheus
+    if found=$(command -v promtool); then
+        dirname -- "$found"
+        return
+    fi
+    if [[ ! -x $folder/usr/bin/promtool ]]; then
+        rm -rf -- "$folder"
+        mkdir -p -- "$folder"
+        (cd -- "$folder" && { apt-get download -qq prometheus >&2 || { apt-get update -qq >&2 && apt-get download -qq prometheus >&2; }; } &&
+            dpkg -x prometheus_*.deb . && rm -f -- prometheus_*.deb) || die "Debian's package prometheus could not be fetched."
+    fi
+    printf '%s\n' "$folder/usr/bin"
 }
 
 # Installs packages with apt-get where that needs no password; else says what to install and ends.
@@ -82,7 +103,7 @@ then run this again."
     local log
     log=$(mktemp)
     if ! { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq &&
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; } \
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$@"; } \
         </dev/null >"$log" 2>&1; then
         tail -n 20 "$log" >&2
         rm -f "$log"

@@ -6,6 +6,7 @@ pub mod adapters;
 pub mod cli;
 pub mod codec;
 pub mod config;
+pub mod console;
 pub mod dead_letters;
 pub mod effects;
 pub mod event;

@@ -84,7 +84,7 @@ impl Drop for Demo {
     }
 }
 
-const COMMANDS: [&[&str]; 20] = [
+const COMMANDS: [&[&str]; 22] = [
     &[],
     &["check"],
     &["completions"],
@@ -92,6 +92,8 @@ const COMMANDS: [&[&str]; 20] = [
     &["config", "show"],
     &["demo"],
     &["dlq"],
+    &["dlq", "discard"],
+    &["dlq", "groups"],
     &["dlq", "ls"],
     &["dlq", "show"],
     &["dlq", "replay"],
@@ -314,7 +316,7 @@ fn a_demo_ends_by_itself_and_its_figures_add_up() {
     let figures: Value = serde_json::from_str(&out(&output)).unwrap();
     assert_eq!(figures["events"]["published"], 400);
     assert_eq!(figures["events"]["spoilt"], 5);
-    for group in ["postroom.notify", "postroom.project"] {
+    for group in ["postroom.notify", "postroom.project", "postroom.search"] {
         let dead = &figures["dead_letters"][group];
         assert_eq!(dead["undecodable"], 3, "{group}: {dead}");
         assert_eq!(dead["unknown_schema"], 1, "{group}: {dead}");
@@ -326,6 +328,12 @@ fn a_demo_ends_by_itself_and_its_figures_add_up() {
     let finished: u64 =
         figures["effects"]["postroom.project"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
     assert_eq!(finished, due, "each message counts exactly once");
+    let pictures = &figures["effects"]["postroom.thumbnails"];
+    let done = pictures["ok"].as_u64().unwrap();
+    let broken = pictures["dead_lettered"].as_u64().unwrap_or_default();
+    assert_eq!(done + broken, of_topic("blog.media"), "{pictures}");
+    assert!(done > 0, "{pictures}");
+    assert_eq!(figures["retries"], 0, "every picture is there before its event");
     assert!(figures["tables"]["posts"].as_u64().unwrap() > 0);
 }
 
@@ -333,12 +341,26 @@ fn a_demo_ends_by_itself_and_its_figures_add_up() {
 fn other_commands_find_a_running_demo_and_sigterm_drains_it() {
     let home = tempfile::tempdir().unwrap();
     let (mut demo, said) = Demo::start(home.path(), &["--events", "200"]);
-    assert!(said.contains("pages    http://127.0.0.1:"), "{said}");
+    assert!(said.contains("page     http://127.0.0.1:"), "{said}");
 
     let status = postroom(home.path()).args(["status", "-o", "json"]).output().unwrap();
     assert_eq!(code(&status), 0, "{}", err(&status));
     let status: Value = serde_json::from_str(&out(&status)).unwrap();
-    assert_eq!(status["groups"].as_array().unwrap().len(), 2);
+    let groups: Vec<_> =
+        status["groups"].as_array().unwrap().iter().filter_map(|group| group["group"].as_str()).collect();
+    for group in ["postroom.notify", "postroom.project", "postroom.search"] {
+        assert!(groups.contains(&group), "{groups:?}");
+    }
+
+    let groups = status["groups"].as_array().unwrap();
+    for name in ["postroom.notify", "postroom.project", "postroom.thumbnails"] {
+        assert!(groups.iter().any(|group| group["group"] == name), "{name}: {status}");
+    }
+
+    let groups: Vec<_> = status["groups"].as_array().unwrap().iter().map(|group| &group["group"]).collect();
+    for group in ["postroom.notify", "postroom.project", "postroom.webhooks"] {
+        assert!(groups.iter().any(|known| *known == group), "{groups:?}");
+    }
     assert_eq!(status["pid"], demo.0.id());
 
     let words = ["emit", "comment.created", "post_id=p", "comment_id=c", "author=ada", "body=First!"];
@@ -350,14 +372,21 @@ fn other_commands_find_a_running_demo_and_sigterm_drains_it() {
     assert_eq!(code(&listed), 0, "{}", err(&listed));
     let listed: Value = serde_json::from_str(&out(&listed)).unwrap();
     let letters = listed["letters"].as_array().unwrap();
-    assert_eq!(letters.len(), 10);
+    let of_group = |name: &str| letters.iter().filter(|letter| letter["group"] == name).count();
+    assert_eq!((of_group("postroom.project"), of_group("postroom.search")), (5, 5), "{listed}");
     let id = letters[0]["id"].as_str().unwrap();
     let shown = postroom(home.path()).args(["dlq", "show", id]).output().unwrap();
     assert!(out(&shown).contains(id), "{}", err(&shown));
+    causes_are_grouped_shown_and_discarded(home.path());
     let aimless = postroom(home.path()).args(["dlq", "replay"]).output().unwrap();
     assert_eq!(code(&aimless), 64, "{}", err(&aimless));
     let absent = postroom(home.path()).args(["dlq", "show", "g/t/0/1"]).output().unwrap();
     assert_eq!(code(&absent), 66, "{}", err(&absent));
+
+    let found = postroom(home.path()).args(["search", "ferry", "-o", "json"]).output().unwrap();
+    assert_eq!(code(&found), 0, "{}", err(&found));
+    let found: Value = serde_json::from_str(&out(&found)).unwrap();
+    assert!(found["total"].as_u64().unwrap() > 0, "the store of the demo is read: {found}");
 
     let tailed =
         postroom(home.path()).args(["tail", "blog.users", "-n", "3", "-o", "json"]).output().unwrap();
@@ -375,6 +404,77 @@ fn other_commands_find_a_running_demo_and_sigterm_drains_it() {
     assert_eq!(demo.wait(Duration::from_secs(30)), 0);
     let gone = postroom(home.path()).args(["status", "--set", "http.listen=127.0.0.1:9"]).output().unwrap();
     assert_eq!(code(&gone), 69, "the demo's file is gone with it");
+}
+
+fn causes_are_grouped_shown_and_discarded(home: &Path) {
+    let dlq = |words: &[&str]| postroom(home).arg("dlq").args(words).output().unwrap();
+    let read = |words: &[&str]| -> Value {
+        let output = dlq(words);
+        assert_eq!(code(&output), 0, "{words:?}: {}", err(&output));
+        serde_json::from_str(&out(&output)).unwrap()
+    };
+    let listed = read(&["groups", "-o", "json"]);
+    let causes = listed["causes"].as_array().unwrap();
+    let count = |cause: &Value| usize::try_from(cause["count"].as_u64().unwrap()).unwrap();
+    let counts: Vec<usize> = causes.iter().map(count).collect();
+    let total: usize = counts.iter().sum();
+    assert!(total >= 10, "two groups met five ways to be poison, at least: {listed}");
+    assert!(counts.is_sorted_by(|one, next| one >= next), "{counts:?}");
+    let cause = causes[0]["cause"].as_str().unwrap();
+    assert!(cause.len() == 4 && causes[0]["event_types"].is_array(), "{}", causes[0]);
+    let told = dlq(&["groups"]);
+    assert!(out(&told).contains(cause) && out(&told).contains("FIRST FAILED"), "{}", out(&told));
+
+    let of_cause = read(&["ls", "--cause", cause, "-o", "json"]);
+    let letters = of_cause["letters"].as_array().unwrap();
+    assert_eq!(letters.len(), counts[0]);
+    assert!(letters.iter().all(|letter| letter["cause"].as_str().unwrap().starts_with(cause)));
+    let newest = causes[0]["newest"].as_str().unwrap();
+    assert!(out(&dlq(&["show", "--cause", cause])).contains(newest));
+    let dry = dlq(&["replay", "--cause", cause, "--dry-run"]);
+    assert!(out(&dry).starts_with(&format!("{} would be sent", counts[0])), "{}", out(&dry));
+
+    let would = dlq(&["discard", "--cause", cause]);
+    assert_eq!((code(&would), out(&would)), (0, format!("{} would be discarded\n", counts[0])));
+    assert_eq!(read(&["groups", "-o", "json"]), listed, "without --yes nothing is marked");
+    let done = read(&["discard", "--cause", cause, "--yes", "--why", "a test", "--by", "ops", "-o", "json"]);
+    assert_eq!(done["discarded"].as_array().unwrap().len(), counts[0]);
+    let left = read(&["groups", "-o", "json"]);
+    assert_eq!(left["causes"].as_array().unwrap(), &causes[1..]);
+    let again = dlq(&["discard", newest, "--yes"]);
+    assert_eq!((code(&again), out(&again)), (1, "0 discarded\n".to_owned()), "{}", err(&again));
+    let shown = dlq(&["show", newest]);
+    assert!(out(&shown).contains("by ops: a test"), "{}", out(&shown));
+    let all = read(&["ls", "--all", "-o", "json"]);
+    let marked = all["letters"].as_array().unwrap().iter().filter(|letter| letter["state_why"] == "a test");
+    assert_eq!((all["letters"].as_array().unwrap().len(), marked.count()), (total, counts[0]));
+
+    for (words, said) in [
+        (&["ls", "--group", "typo"][..], "postroom.project"),
+        (&["groups", "--group", "notify"], "did you mean postroom.notify?"),
+        (&["discard", "--group", "typo", "--yes"], "there is no group"),
+        (&["ls", "--cause", "zzzz"], "there is no cause"),
+        (&["show", "--cause", ""], "there is no cause"),
+        (&["discard", "g/t/0/1", "--yes"], "there is no dead letter"),
+    ] {
+        let refused = dlq(words);
+        assert_eq!(code(&refused), 66, "{words:?}: {}", err(&refused));
+        assert!(err(&refused).contains(said), "{words:?}: {}", err(&refused));
+    }
+    assert_eq!(code(&dlq(&["discard", "--yes"])), 64);
+    assert_eq!(code(&dlq(&["ls", "--group", "postroom.purge"])), 0, "a group of ours without letters");
+}
+
+#[test]
+fn an_effect_that_lacks_its_settings_is_an_error_only_where_it_is_named() {
+    let output = run(&["run", "--effects", "purge"]);
+
+    assert_eq!(code(&output), 78, "{}", err(&output));
+    assert!(
+        err(&output).contains("purge cannot run") && err(&output).contains("purge.urls"),
+        "{}",
+        err(&output)
+    );
 }
 
 #[test]

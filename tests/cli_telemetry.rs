@@ -116,8 +116,13 @@ fn names_follow_the_rules_of_prometheus() {
 
 #[test]
 fn every_series_of_a_consumer_names_its_group() {
-    let of_the_process =
-        ["postroom_build_info", "postroom_log_events_total", "postroom_shutdown_drain_seconds"];
+    let of_the_process = [
+        "postroom_build_info",
+        "postroom_log_events_total",
+        "postroom_outbox_oldest_timestamp_seconds",
+        "postroom_outbox_pending_rows",
+        "postroom_shutdown_drain_seconds",
+    ];
     for family in Family::ALL {
         let expected = !of_the_process.contains(&family.name);
         assert_eq!(family.labels.contains(&"group"), expected, "{}", family.name);
@@ -238,7 +243,7 @@ fn series_of_a_partition_end_when_it_goes_to_another_member() {
 }
 
 #[test]
-fn a_process_is_ready_when_every_group_is_a_member_and_the_store_answers() {
+fn a_process_is_ready_when_every_group_is_a_member_and_the_store_and_a_broker_answer() {
     let metrics = metrics();
     let board = Arc::clone(metrics.board());
     let ill = |board: &Board| match board.readiness() {
@@ -257,6 +262,14 @@ fn a_process_is_ready_when_every_group_is_a_member_and_the_store_answers() {
     assert_eq!(ill(&board), "postroom.project: the store does not answer");
     assert_eq!(board.liveness(), Health::Well, "a restart would not help");
 
+    let partitions = vec![PartitionReport { position: Some(5), end: Some(5), ..PartitionReport::default() }];
+    group.publish(GroupReport { brokers_away: true, partitions, ..running.clone() });
+    assert_eq!(ill(&board), "postroom.project: no Kafka broker answers");
+    assert_eq!(board.liveness(), Health::Well, "a restart would not help");
+    let status = board.status();
+    let verdict = &status.groups.first().unwrap().partitions.first().unwrap().verdict;
+    assert_eq!(verdict, &Verdict::BrokersAway, "what is in the log is not known");
+
     group.publish(running);
     board.draining();
     assert_eq!(ill(&board), "shutting down");
@@ -266,7 +279,7 @@ fn a_process_is_ready_when_every_group_is_a_member_and_the_store_answers() {
 fn the_pages_answer_on_their_own_thread() {
     let metrics = metrics();
     let group = group(&metrics);
-    let server = HttpServer::start(loopback(), None, metrics).unwrap();
+    let server = HttpServer::start(loopback(), None, metrics, axum::Router::new()).unwrap();
     let address = server.address();
     assert_eq!(ask(address, "/readyz", "").0, 503);
     group.publish(GroupReport {
@@ -296,7 +309,7 @@ fn the_pages_answer_on_their_own_thread() {
 
 #[test]
 fn the_api_is_for_this_machine_by_its_own_names_only() {
-    let server = HttpServer::start(loopback(), None, metrics()).unwrap();
+    let server = HttpServer::start(loopback(), None, metrics(), axum::Router::new()).unwrap();
 
     assert_eq!(ask(server.address(), "/api/status", "Host: evil.example\r\n").0, 421);
     assert_eq!(ask(server.address(), "/api/status", "Host: 127.0.0.1:9464\r\n").0, 200);
@@ -305,7 +318,9 @@ fn the_api_is_for_this_machine_by_its_own_names_only() {
 
 #[test]
 fn with_a_token_the_api_asks_for_it_and_the_health_pages_do_not() {
-    let server = HttpServer::start(loopback(), Some(Secret::new("a-long-token")), metrics()).unwrap();
+    let server =
+        HttpServer::start(loopback(), Some(Secret::new("a-long-token")), metrics(), axum::Router::new())
+            .unwrap();
 
     assert_eq!(ask(server.address(), "/api/status", "").0, 401);
     assert_eq!(ask(server.address(), "/api/status", "Authorization: Bearer a-long-tokem\r\n").0, 401);
@@ -315,7 +330,9 @@ fn with_a_token_the_api_asks_for_it_and_the_health_pages_do_not() {
 
 #[test]
 fn off_loopback_without_a_token_the_api_refuses() {
-    let server = HttpServer::start(Listen("0.0.0.0:0".parse().unwrap()), None, metrics()).unwrap();
+    let server =
+        HttpServer::start(Listen("0.0.0.0:0".parse().unwrap()), None, metrics(), axum::Router::new())
+            .unwrap();
     let address = SocketAddr::new("127.0.0.1".parse().unwrap(), server.address().port());
 
     assert_eq!(ask(address, "/api/status", "").0, 403);
@@ -324,9 +341,9 @@ fn off_loopback_without_a_token_the_api_refuses() {
 
 #[test]
 fn an_address_that_is_taken_is_named_with_the_way_out() {
-    let server = HttpServer::start(loopback(), None, metrics()).unwrap();
+    let server = HttpServer::start(loopback(), None, metrics(), axum::Router::new()).unwrap();
 
-    let refused = HttpServer::start(Listen(server.address()), None, metrics());
+    let refused = HttpServer::start(Listen(server.address()), None, metrics(), axum::Router::new());
 
     let said = refused.err().unwrap().to_string();
     assert!(said.starts_with(&format!("cannot listen on {}: ", server.address())), "{said}");

@@ -55,7 +55,7 @@ async fn a_comment_is_counted_and_notified_and_poison_is_set_aside() {
     broker.create_topic("retry.postroom.notify", 4).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let config = config(broker.address(), &directory.path().join("postroom.db"));
-    let groups = vec![Group::effect(Project), Group::effect(Notify)];
+    let groups = vec![Group::effect(Project), Group::effect(Notify::default())];
 
     let begun = Instant::now();
     let mut service = Service::start(&config, groups, metrics(), Broker::Embedded).await.unwrap();

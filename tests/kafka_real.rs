@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kafka_driver::{Member, OnRevoke, Told, fill, partition};
-use postroom::dead_letters::{Replay, Selection, collect, discard, read, render, replay};
+use postroom::dead_letters::{Discard, Replay, Selection, collect, discard, read, render, replay};
 use postroom::kafka::{
     Admin, Connection, ConsumerConfig, DeadLetterRoute, Plan, Producer, ProducerConfig, Protocol,
     Publication, Start, Step, TopicDefaults, desired_topics, scan,
@@ -409,8 +409,8 @@ async fn a_replay_reaches_its_group_once_and_a_new_failure_keeps_its_id() {
     let record = read(&connection, &open[0].place).await.unwrap().unwrap();
     let text = render(open[0], &record, |_| Ok("{}".to_owned()));
     assert!(text.contains(&id) && text.contains("second") && text.contains("decoded"), "{text}");
-    let discarded = discard(&connection, &world.producer, &letters, &Selection::default(), "ops").await;
-    assert_eq!(discarded, Ok(1));
+    let order = Discard { by: "ops".to_owned(), why: "known".to_owned(), ..Discard::default() };
+    assert_eq!(discard(&connection, &world.producer, &letters, &order).await, Ok(vec![id.clone()]));
     let collection = collect(&connection, &letters).await.unwrap();
     assert!(collection.select(&Selection::default()).is_empty());
     assert_eq!(member.close(Duration::from_secs(10)).await, Ok(()));

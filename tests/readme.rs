@@ -20,6 +20,7 @@ const COMMANDS: &[(&str, Runner)] = &[
     ("scripts/test", Runner::Elsewhere("CI")),
     ("target/debug/postroom dlq ls", Runner::Demo),
     ("target/debug/postroom emit", Runner::Demo),
+    ("target/debug/postroom show", Runner::Demo),
     ("target/debug/postroom status", Runner::Demo),
     ("target/debug/postroom tail", Runner::Demo),
     ("target/release/postroom check", Runner::Elsewhere("the_configuration_of_the_readme_passes_its_check")),
@@ -160,7 +161,7 @@ fn stages(script: &str) -> Result<String, Box<dyn Error>> {
         sum += seconds;
         table.push_str(&format!("| {name} | {seconds} s |\n"));
     }
-    assert!(sum <= 25 * 60, "the budgets add up to {sum} s, more than 25 minutes");
+    assert!(sum <= 30 * 60, "the budgets add up to {sum} s, more than 30 minutes");
     table.push_str(&format!("| all | {} min |\n", sum.div_ceil(60)));
     Ok(table)
 }

@@ -34,6 +34,7 @@ fn commands_of_the_readme_work_beside_a_running_demo() -> Checked {
             Some("status") => assert!(said.contains("project") && said.contains("notify"), "{said}"),
             Some("dlq") => assert!(said.contains("undecodable"), "{said}"),
             Some("emit") => {}
+            Some("show") => assert!(said.contains("what each group did"), "{said}"),
             Some("tail") => assert!(said.contains("comment."), "{said}"),
             other => return Err(format!("no expectation for `postroom {other:?}`").into()),
         }

@@ -1,11 +1,19 @@
 //! The arguments, as clap reads them.
 
+mod dlq;
+mod webhooks;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(crate) use self::dlq::{
+    DlqCommand, DlqDiscardArgs, DlqGroupsArgs, DlqLsArgs, DlqReplayArgs, DlqSelection, DlqShowArgs,
+};
+pub(crate) use self::webhooks::{WebhooksAddArgs, WebhooksCommand, WebhooksRotateArgs, WebhooksTestArgs};
 use crate::cli::terminal::ColorChoice;
+use crate::ports::DocumentKind;
 
 /// The mailroom for a blog's events: ordered, parallel consumers of Kafka with dead letters one can work with.
 #[derive(Debug, Parser)]
@@ -70,7 +78,7 @@ pub(crate) enum Command {
         after_help = "Examples:\n  postroom demo                            stays up until Ctrl-C\n  postroom demo --until-idle -o json       ends by itself, prints figures\n  postroom demo --from events.jsonl        your own events"
     )]
     Demo(DemoArgs),
-    /// List, show and replay dead letters
+    /// List, show, replay and discard dead letters
     #[command(subcommand)]
     Dlq(DlqCommand),
     /// Publish one event from field=value words
@@ -78,11 +86,20 @@ pub(crate) enum Command {
         after_help = "Examples:\n  postroom emit comment.created post_id=hello comment_id=c1 author=ada body='First!'\n  postroom emit post.published -f post.json\n  postroom emit user.registered user_id=ada subscribed=true --dry-run"
     )]
     Emit(EmitArgs),
+    /// Print what other tools need: alert rules, the Grafana dashboard
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  postroom export alerts > postroom.rules.yml\n  postroom export dashboard > postroom.json"
+    )]
+    Export(ExportCommand),
     /// Publish a file of events, one JSON object a line
     #[command(
         after_help = "Examples:\n  postroom import events.jsonl --dry-run     what would be published\n  postroom import events.jsonl"
     )]
     Import(ImportArgs),
+    /// Make thumbnails for another process: see `postroom::adapters::pictures`
+    #[command(hide = true)]
+    PictureWorker(PictureWorkerArgs),
     /// Look at the mails that events would cause
     #[command(subcommand)]
     Mail(MailCommand),
@@ -92,6 +109,17 @@ pub(crate) enum Command {
         after_help = "Examples:\n  postroom run -c postroom.toml\n  postroom run --effects notify --listen 127.0.0.1:0"
     )]
     Run(RunArgs),
+    /// Find posts and comments
+    #[command(
+        long_about = "Find posts and comments.\n\nAll words must be there; \"a phrase\" in quotes, the beginning of a word with *, -unwanted words, and author:, tag:, type:, after:, before: narrow it. It reads the configured store, or that of the running demo.",
+        after_help = "Examples:\n  postroom search ferry timetable\n  postroom search '\"low tide\" harb* -winter'\n  postroom search 東京 --type comment --after 2021-01-01 -o json\n  postroom search --author ada        everything of hers, the latest first"
+    )]
+    Search(SearchArgs),
+    /// Tell the story of one event: where it is, what each group did with it, what comes next
+    #[command(
+        after_help = "Examples:\n  postroom show 4731f42f18d4fd64\n  postroom show blog.comments/0/197            the record at a place\n  postroom show 4731f42f18d4fd64 --topic blog.comments --since 2h -o json"
+    )]
+    Show(ShowArgs),
     /// Show what each group of a running instance is doing
     #[command(
         after_help = "Examples:\n  postroom status                  the running demo, else http.listen of the configuration\n  postroom status -w               repainted every second\n  postroom status -o json | jq .totals"
@@ -107,6 +135,9 @@ pub(crate) enum Command {
     Topics(TopicsCommand),
     /// Print the version and what it was built with
     Version(VersionArgs),
+    /// Tell other programs of events, by signed HTTP requests
+    #[command(subcommand)]
+    Webhooks(WebhooksCommand),
 }
 
 /// Arguments of `check`.
@@ -123,6 +154,14 @@ pub(crate) struct CompletionsArgs {
     /// For which shell
     #[arg(value_enum)]
     pub(crate) shell: Shell,
+}
+
+/// Arguments of `picture-worker`.
+#[derive(Args, Debug)]
+pub(crate) struct PictureWorkerArgs {
+    /// How many bytes of address space it may have
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) memory: u64,
 }
 
 /// The commands below `config`.
@@ -170,98 +209,6 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
     /// How to print the results
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(crate) output: Output,
-}
-
-/// The commands below `dlq`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum DlqCommand {
-    /// List open dead letters, by cause
-    #[command(
-        after_help = "Examples:\n  postroom dlq ls\n  postroom dlq ls --group postroom.notify --each\n  postroom dlq ls --topic orders-dlt           letters that another framework wrote"
-    )]
-    Ls(DlqLsArgs),
-    /// Send dead letters to the group that failed, and to no other
-    #[command(
-        after_help = "Examples:\n  postroom dlq replay --group postroom.notify --dry-run\n  postroom dlq replay --reason exhausted --rate 50\n  postroom dlq replay postroom.notify/blog.comments/3/88123"
-    )]
-    Replay(DlqReplayArgs),
-    /// Show one dead letter in full
-    #[command(after_help = "Example:\n  postroom dlq show postroom.notify/blog.comments/3/88123")]
-    Show(DlqShowArgs),
-}
-
-/// Which dead letters are meant.
-#[derive(Args, Debug)]
-pub(crate) struct DlqSelection {
-    /// Of this consumer group alone
-    #[arg(long, value_name = "NAME")]
-    pub(crate) group: Option<String>,
-    /// Of this source topic alone
-    #[arg(long, value_name = "TOPIC")]
-    pub(crate) source: Option<String>,
-    /// Of this reason alone, such as undecodable
-    #[arg(long, value_name = "REASON")]
-    pub(crate) reason: Option<String>,
-    /// Read this dead-letter topic instead of all of ours; repeatable
-    #[arg(long, value_name = "TOPIC")]
-    pub(crate) topic: Vec<String>,
-}
-
-/// Arguments of `dlq ls`.
-#[derive(Args, Debug)]
-pub(crate) struct DlqLsArgs {
-    /// Which ones
-    #[command(flatten)]
-    pub(crate) selection: DlqSelection,
-    /// A line for each letter instead of each cause
-    #[arg(long)]
-    pub(crate) each: bool,
-    /// Those that were replayed or discarded, too
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(crate) output: Output,
-}
-
-/// Arguments of `dlq show`.
-#[derive(Args, Debug)]
-pub(crate) struct DlqShowArgs {
-    /// The id: group/topic/partition/offset
-    #[arg(value_name = "ID")]
-    pub(crate) id: String,
-    /// Read this dead-letter topic instead of all of ours; repeatable
-    #[arg(long, value_name = "TOPIC")]
-    pub(crate) topic: Vec<String>,
-}
-
-/// Arguments of `dlq replay`.
-#[derive(Args, Debug)]
-pub(crate) struct DlqReplayArgs {
-    /// These ids
-    #[arg(value_name = "ID")]
-    pub(crate) ids: Vec<String>,
-    /// Which ones
-    #[command(flatten)]
-    pub(crate) selection: DlqSelection,
-    /// Every open letter
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// Those that were replayed or discarded, too
-    #[arg(long)]
-    pub(crate) force: bool,
-    /// Say what would be sent, send nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// At most so many a second
-    #[arg(long, value_name = "COUNT")]
-    pub(crate) rate: Option<u32>,
-    /// Who replays, for the record [default: the user's name]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) by: Option<String>,
-    /// How to print
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,
 }
@@ -388,6 +335,55 @@ pub(crate) struct RunArgs {
     pub(crate) listen: Option<String>,
 }
 
+/// Arguments of `search`.
+#[derive(Args, Debug)]
+pub(crate) struct SearchArgs {
+    /// What to look for; write it after -- where it begins with a dash
+    #[arg(value_name = "WORD")]
+    pub(crate) words: Vec<String>,
+    /// By this user alone
+    #[arg(long, value_name = "USER")]
+    pub(crate) author: Option<String>,
+    /// With this tag alone
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Option<String>,
+    /// Of this kind alone: post or comment
+    #[arg(long = "type", value_name = "KIND", value_parser = crate::console::search::kind)]
+    pub(crate) kind: Option<DocumentKind>,
+    /// Not older than this day or time
+    #[arg(long, value_name = "DAY", value_parser = crate::console::search::day)]
+    pub(crate) after: Option<i64>,
+    /// Older than this day or time
+    #[arg(long, value_name = "DAY", value_parser = crate::console::search::day)]
+    pub(crate) before: Option<i64>,
+    /// How many to show, up to 100
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 10)]
+    pub(crate) count: u32,
+    /// How many to leave out first
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub(crate) offset: u32,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+/// Arguments of `show`.
+#[derive(Args, Debug)]
+pub(crate) struct ShowArgs {
+    /// The event's id, or TOPIC/PARTITION/OFFSET
+    #[arg(value_name = "EVENT")]
+    pub(crate) event: String,
+    /// Look through this topic alone; repeatable [default: every topic of events]
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) topic: Vec<String>,
+    /// Look only at records of so long ago or later, such as 90m or 2d
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(crate) since: Option<std::time::Duration>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
 /// Arguments of `status`.
 #[derive(Args, Debug)]
 pub(crate) struct StatusArgs {
@@ -400,6 +396,19 @@ pub(crate) struct StatusArgs {
     /// How to print
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,
+}
+
+/// The commands below `export`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExportCommand {
+    /// Rules for Prometheus; each alert names its page of the manual
+    Alerts {
+        /// As a PrometheusRule object of the Prometheus operator
+        #[arg(long)]
+        kubernetes: bool,
+    },
+    /// The dashboard, as Grafana imports it
+    Dashboard,
 }
 
 /// Arguments of `version`.
@@ -423,6 +432,10 @@ pub(crate) enum Output {
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write NAME=VALUE, with an equals sign")?;
     Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+fn span(text: &str) -> Result<std::time::Duration, String> {
+    crate::config::parse_span(text).ok_or_else(|| "write a span such as 90s, 15m, 2h or 3d".to_owned())
 }
 
 fn place(text: &str) -> Result<Place, String> {

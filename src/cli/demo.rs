@@ -1,26 +1,33 @@
 //! `postroom demo`: a broker, a blog, all effects, in one process.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::adapters::mail_sink::MailSink;
+use crate::adapters::objects::Folder;
 use crate::cli::args::{DemoArgs, Global, Output};
 use crate::cli::backlog::Backlog;
 use crate::cli::effects::groups;
+use crate::cli::exhibits::{MadeThumbs, SinkMails};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::feed::Feed;
+use crate::cli::gallery;
 use crate::cli::mail;
 use crate::cli::progress::bar;
 use crate::cli::publish::{Counts, Publisher};
 use crate::cli::report::Report;
 use crate::cli::running::Running;
+use crate::cli::sample::SampleRecord;
 use crate::cli::serving::{Serving, drain, runtime, verdict};
 use crate::cli::settings::{is_default, loaded_with};
 use crate::cli::terminal::{Style, Terminal};
 use crate::cli::topics::desired;
 use crate::config::{Config, Flag, Loaded, Origin};
+use crate::event::BlogEvent;
 use crate::kafka::Embedded;
+use crate::ports::Objects;
 use crate::runtime::shutdown::Signals;
 use crate::runtime::{Broker, Group, Service};
 use crate::telemetry::{GroupState, Status};
@@ -47,11 +54,13 @@ pub(crate) fn run(global: &Global, arguments: &DemoArgs, terminal: &mut Terminal
         serving: &serving,
         sink: &sink,
         backlog: Backlog::of(&groups, &loaded.config.kafka.group_prefix),
+        objects: loaded.config.objects.folder.as_ref().filter(|_| arguments.from.is_none()).map(Folder::new),
     };
     let runtime = runtime()?;
     runtime.spawn(mails.serve());
     let exit = runtime.block_on(demo.play(groups, &feed, terminal));
     // Clients first, the broker last: the library aborts otherwise.
+    serving.console.close();
     runtime.shutdown_timeout(Duration::from_secs(5));
     drop(embedded);
     exit
@@ -61,8 +70,10 @@ struct Demo<'a> {
     arguments: &'a DemoArgs,
     loaded: &'a Loaded,
     serving: &'a Serving,
-    sink: &'a MailSink,
+    sink: &'a Arc<MailSink>,
     backlog: Backlog,
+    /// Where the sample's pictures go.
+    objects: Option<Folder>,
 }
 
 impl Demo<'_> {
@@ -71,6 +82,7 @@ impl Demo<'_> {
         let mut signals = Signals::listen()?;
         let began = Instant::now();
         let mut service = self.serving.groups(config, groups, Broker::Embedded).await?;
+        self.exhibit(&service);
         let announced = self.running().announce()?;
         self.greet(terminal);
         let mut publisher = Publisher::new(service.producer().clone(), service.codec().clone());
@@ -93,6 +105,16 @@ impl Demo<'_> {
         let drained = drain(&mut service, &self.serving.metrics, signals, config.shutdown.deadline).await?;
         let left = played == Played::TooLong && self.arguments.until_idle;
         Ok(if left { Exit::Unfinished } else { drained })
+    }
+
+    /// Shows mails and thumbnails on the page.
+    fn exhibit(&self, service: &Service) {
+        let console = &self.serving.console;
+        console.show_mails(Arc::new(SinkMails(Arc::clone(self.sink))));
+        if let Some(folder) = &self.loaded.config.objects.folder {
+            let (store, objects) = (service.store().clone(), Folder::new(folder));
+            console.show_thumbs(Arc::new(MadeThumbs { store, objects }));
+        }
     }
 
     /// Publishes everything, never further ahead than the broker keeps, and waits until all is finished.
@@ -118,6 +140,7 @@ impl Demo<'_> {
                     tokio::time::sleep(LOOK).await;
                 }
             }
+            self.put_picture(record).await?;
             publisher.publish(record).await?;
             room -= 1;
         }
@@ -134,6 +157,17 @@ impl Demo<'_> {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Puts the picture of an upload where the effect looks for it, as a blog's software would before it tells.
+    async fn put_picture(&self, record: &SampleRecord) -> Result<(), Failure> {
+        let (Some(objects), SampleRecord::Event(BlogEvent::ImageUploaded(upload))) = (&self.objects, record)
+        else {
+            return Ok(());
+        };
+        let Some(picture) = gallery::find(&upload.sha256) else { return Ok(()) };
+        let written = objects.write(&upload.object_key, picture.bytes.clone()).await;
+        written.map_err(|error| Failure::new(Exit::CannotCreate, error.to_string()))
     }
 
     fn done(&self, published: &Counts, status: &Status) -> u64 {
@@ -174,7 +208,7 @@ impl Demo<'_> {
         let running = self.running();
         terminal.say(&format!("broker   {}", running.brokers));
         if let Some(http) = &running.http {
-            terminal.say(&format!("pages    http://{http}/metrics  /livez  /readyz  /api/status"));
+            terminal.say(&format!("page     http://{http}/"));
         }
         terminal.say(&format!("store    {}", running.store));
         terminal.say(&format!("mail     smtp://{}", self.sink.address()));
@@ -189,9 +223,10 @@ enum Played {
     Whole,
 }
 
-/// Says whether announcements have reached everybody.
+/// Says whether announcements have reached everybody, and nothing that is due waits to be carried out.
 async fn is_settled(service: &Service) -> Result<bool, Failure> {
-    Ok(service.store().summary(0).await?.fan_outs_open == 0)
+    let summary = service.store().summary(0).await?;
+    Ok(summary.fan_outs_open == 0 && summary.requests_under_way == 0)
 }
 
 /// The configuration of a demo: the embedded broker, a store that goes with it, a port that is free.
@@ -212,9 +247,17 @@ fn configured(
     if !is_from_flag(&before, "store.url") {
         flags.push(of_demo("store.url", format!("sqlite:{}", folder.path().display())));
     }
+    // The sample's pictures must not land in a folder of real ones; a file's events speak of real ones.
+    if arguments.from.is_none() && !is_from_flag(&before, "objects.folder") {
+        flags.push(of_demo("objects.folder", folder.objects().display().to_string()));
+    }
     if is_default(&before, "log.level") {
         // Dead letters are told as errors; here they are part of the show, and the summary has them.
         flags.push(of_demo("log.level", "off".to_owned()));
+    }
+    if is_default(&before, "mail.max_age") {
+        // Old history is played as if it were new.
+        flags.push(of_demo("mail.max_age", "36500d".to_owned()));
     }
     match arguments.port {
         Some(port) => flags.push(of_demo("http.listen", format!("127.0.0.1:{port}"))),
@@ -258,16 +301,21 @@ fn create_topics(embedded: &Embedded, config: &Config, groups: &[Group]) -> Resu
     Ok(())
 }
 
-/// A folder for the store of a demo, which goes when the demo goes.
+/// A folder for the store and the objects of a demo, which goes when the demo goes.
 struct ScratchStore(PathBuf);
 
 impl ScratchStore {
     fn new() -> Result<Self, Failure> {
         let folder = std::env::temp_dir().join(format!("postroom-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).map_err(|error| {
-            Failure::new(Exit::CannotCreate, format!("{} cannot be made: {error}", folder.display()))
+        let scratch = Self(folder);
+        std::fs::create_dir_all(scratch.objects()).map_err(|error| {
+            Failure::new(Exit::CannotCreate, format!("{} cannot be made: {error}", scratch.0.display()))
         })?;
-        Ok(Self(folder))
+        Ok(scratch)
+    }
+
+    fn objects(&self) -> PathBuf {
+        self.0.join("objects")
     }
 
     fn path(&self) -> PathBuf {

@@ -1,18 +1,27 @@
-//! `postroom dlq`: dead letters listed, shown, and sent to their group again.
+//! `postroom dlq`: dead letters listed, grouped, shown, sent to their group again, and discarded.
 
-use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
-use crate::cli::args::{DlqCommand, DlqLsArgs, DlqReplayArgs, DlqSelection, DlqShowArgs, Global, Output};
+use serde_json::json;
+
+use crate::cli::args::{
+    DlqCommand, DlqDiscardArgs, DlqGroupsArgs, DlqLsArgs, DlqReplayArgs, DlqSelection, DlqShowArgs, Global,
+    Output,
+};
+use crate::cli::effects::EFFECTS;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::cli::letters::{cause_json, causes_table, groups_table, letter_json, letters_table};
 use crate::cli::progress::bar;
 use crate::cli::schemas::codec;
 use crate::cli::serving::runtime;
 use crate::cli::settings::{loaded_for_cluster, start_log};
-use crate::cli::terminal::{Terminal, table};
+use crate::cli::terminal::Terminal;
 use crate::config::Config;
-use crate::dead_letters::{self, Cause, Collection, Entry, Replay, ReplayReport, Selection, State};
-use crate::kafka::{Admin, Connection, Producer, ProducerConfig};
+use crate::dead_letters::{
+    self, CauseError, Collection, Discard, Entry, Replay, ReplayReport, Selection, State,
+};
+use crate::kafka::{Connection, Producer, ProducerConfig};
 use crate::runtime::connection;
 
 pub(crate) fn run(global: &Global, command: &DlqCommand, terminal: &mut Terminal) -> Result<Exit, Failure> {
@@ -23,11 +32,55 @@ pub(crate) fn run(global: &Global, command: &DlqCommand, terminal: &mut Terminal
     let runtime = runtime()?;
     runtime.block_on(async {
         match command {
+            DlqCommand::Discard(arguments) => discard(&connection, config, arguments, terminal).await,
+            DlqCommand::Groups(arguments) => groups(&connection, config, arguments, terminal).await,
             DlqCommand::Ls(arguments) => list(&connection, config, arguments, terminal).await,
             DlqCommand::Replay(arguments) => replay(&connection, config, arguments, terminal).await,
             DlqCommand::Show(arguments) => show(&connection, config, arguments, terminal).await,
         }
     })
+}
+
+/// What the dead-letter topics hold, and which of it is meant.
+struct Held {
+    topics: Vec<String>,
+    collection: Collection,
+    selection: Selection,
+}
+
+impl Held {
+    /// Reads the topics. A group or cause that is named must be known.
+    async fn read(
+        connection: &Connection,
+        config: &Config,
+        wanted: &DlqSelection,
+        ids: &[String],
+    ) -> Result<Self, Failure> {
+        let topics = topics(connection, config, &wanted.topic).await?;
+        let collection = dead_letters::collect(connection, &topics).await?;
+        if let Some(unknown) = ids.iter().find(|id| collection.find(id).is_none()) {
+            return Err(no_letter(unknown));
+        }
+        if let Some(group) = &wanted.group {
+            known_group(group, config, &topics, &collection)?;
+        }
+        let cause = wanted.cause.as_ref().map(|start| cause(&collection, start)).transpose()?;
+        let selection = Selection {
+            ids: ids.iter().cloned().collect(),
+            group: wanted.group.clone(),
+            topic: wanted.source.clone(),
+            reason: wanted.reason.clone(),
+            cause,
+            done_too: false,
+        };
+        Ok(Self { topics, collection, selection })
+    }
+
+    /// Adds those that are done, where they are wanted.
+    fn with_done(mut self, done_too: bool) -> Self {
+        self.selection.done_too = done_too;
+        self
+    }
 }
 
 async fn list(
@@ -36,28 +89,46 @@ async fn list(
     arguments: &DlqLsArgs,
     terminal: &mut Terminal,
 ) -> Result<Exit, Failure> {
-    let topics = topics(connection, config, &arguments.selection.topic).await?;
-    let collection = dead_letters::collect(connection, &topics).await?;
-    let selection = arguments.selection.selection(arguments.all);
+    let held = Held::read(connection, config, &arguments.selection, &[]).await?.with_done(arguments.all);
+    let Held { topics, collection, selection } = &held;
+    let causes = collection.causes(selection);
     if arguments.output == Output::Json {
-        let letters: Vec<_> = collection.select(&selection).into_iter().map(letter_json).collect();
-        let causes: Vec<_> = collection.causes(&selection).iter().map(cause_json).collect();
+        let letters: Vec<_> = collection.select(selection).into_iter().map(letter_json).collect();
+        let causes: Vec<_> = causes.iter().map(cause_json).collect();
         terminal.json(&json!({ "causes": causes, "letters": letters }))?;
         return Ok(Exit::Ok);
     }
-    let causes = collection.causes(&selection);
     let Some(newest) = causes.first().map(|cause| cause.newest.clone()) else {
         terminal.say(&format!("no open dead letters in {} topics", topics.len()));
         return Ok(Exit::Ok);
     };
-    if arguments.each {
-        terminal.text(&letters(&collection, &selection))?;
-    } else {
-        let rows: Vec<_> = causes.into_iter().map(cause_row).collect();
-        terminal
-            .text(&table(&["count", "group", "topic", "reason", "detail", "last failed", "newest"], &rows))?;
-    }
+    let text = if arguments.each { letters_table(collection, selection) } else { causes_table(&causes) };
+    terminal.text(&text)?;
     terminal.say(&format!("next: postroom dlq show {newest}"));
+    Ok(Exit::Ok)
+}
+
+async fn groups(
+    connection: &Connection,
+    config: &Config,
+    arguments: &DlqGroupsArgs,
+    terminal: &mut Terminal,
+) -> Result<Exit, Failure> {
+    let held = Held::read(connection, config, &arguments.selection, &[]).await?.with_done(arguments.all);
+    let causes = held.collection.causes(&held.selection);
+    if arguments.output == Output::Json {
+        let causes: Vec<_> = causes.iter().map(cause_json).collect();
+        terminal.json(&json!({ "causes": causes }))?;
+        return Ok(Exit::Ok);
+    }
+    let Some(first) = causes.first() else {
+        terminal.say(&format!("no open dead letters in {} topics", held.topics.len()));
+        return Ok(Exit::Ok);
+    };
+    terminal.text(&groups_table(&causes))?;
+    let letters: usize = causes.iter().map(|cause| cause.count).sum();
+    terminal.say(&format!("{} causes for {letters} letters", causes.len()));
+    terminal.say(&format!("next: postroom dlq show --cause {}", first.id));
     Ok(Exit::Ok)
 }
 
@@ -69,12 +140,15 @@ async fn show(
 ) -> Result<Exit, Failure> {
     let topics = topics(connection, config, &arguments.topic).await?;
     let collection = dead_letters::collect(connection, &topics).await?;
-    let missing = || {
-        Failure::new(Exit::NotFound, format!("there is no dead letter {:?}", arguments.id))
-            .fix("`postroom dlq ls --each --all` lists the ids")
+    let entry = match (&arguments.cause, &arguments.id) {
+        (Some(start), _) => newest(&collection, start)?,
+        (None, id) => {
+            let id = id.as_deref().unwrap_or_default();
+            collection.find(id).ok_or_else(|| no_letter(id))?
+        }
     };
-    let entry = collection.find(&arguments.id).ok_or_else(missing)?;
-    let record = dead_letters::read(connection, &entry.place).await?.ok_or_else(missing)?;
+    let gone = || no_letter(&entry.id);
+    let record = dead_letters::read(connection, &entry.place).await?.ok_or_else(gone)?;
     let codec = codec(config)?;
     let text = dead_letters::render(entry, &record, |record| match codec.to_json(record) {
         Ok(Some(readable)) => {
@@ -89,24 +163,59 @@ async fn show(
     Ok(Exit::Ok)
 }
 
+/// The newest letter of a cause: an open one, where there is one.
+fn newest<'c>(collection: &'c Collection, start: &str) -> Result<&'c Entry, Failure> {
+    let of = Selection { cause: Some(cause(collection, start)?), done_too: true, ..Selection::default() };
+    let letters = collection.select(&of);
+    let open = letters.iter().find(|entry| entry.state == State::Open);
+    open.or_else(|| letters.first()).copied().ok_or_else(|| no_letter(start))
+}
+
+async fn discard(
+    connection: &Connection,
+    config: &Config,
+    arguments: &DlqDiscardArgs,
+    terminal: &mut Terminal,
+) -> Result<Exit, Failure> {
+    something_is_meant(&arguments.ids, &arguments.selection, arguments.all)?;
+    let held = Held::read(connection, config, &arguments.selection, &arguments.ids).await?;
+    let meant: BTreeSet<String> =
+        held.collection.select(&held.selection).into_iter().map(|entry| entry.id.clone()).collect();
+    let discarded = if arguments.yes && !meant.is_empty() {
+        let producer = Producer::start(&ProducerConfig::new(connection.clone()))?;
+        let by = arguments.by.clone().unwrap_or_else(user);
+        // What failed meanwhile was not looked at: it stays open.
+        let selection = Selection { ids: meant.clone(), ..held.selection.clone() };
+        let order = Discard { selection, by, why: arguments.why.clone() };
+        dead_letters::discard(connection, &producer, &held.topics, &order).await?.into_iter().collect()
+    } else {
+        BTreeSet::new()
+    };
+    let ids = if arguments.yes { &discarded } else { &meant };
+    if arguments.output == Output::Json {
+        terminal.json(&json!({ "dry_run": !arguments.yes, "discarded": ids }))?;
+    } else {
+        let verb = if arguments.yes { "discarded" } else { "would be discarded" };
+        terminal.line(&format!("{} {verb}", ids.len()))?;
+    }
+    for id in arguments.ids.iter().filter(|id| !ids.contains(*id)) {
+        terminal.say(&format!("left alone: {id}: it is not open"));
+    }
+    if !arguments.yes && !ids.is_empty() {
+        terminal.say("nothing was marked: add --yes to discard them");
+    }
+    Ok(if !arguments.ids.is_empty() && ids.is_empty() { Exit::No } else { Exit::Ok })
+}
+
 async fn replay(
     connection: &Connection,
     config: &Config,
     arguments: &DlqReplayArgs,
     terminal: &mut Terminal,
 ) -> Result<Exit, Failure> {
-    let mut selection = arguments.selection.selection(false);
-    selection.ids.clone_from(&arguments.ids);
-    if selection == Selection::default() && !arguments.all {
-        return Err(Failure::new(Exit::Usage, "nothing says which dead letters are meant")
-            .fix("name ids, --group, --source or --reason, or pass --all"));
-    }
-    let topics = topics(connection, config, &arguments.selection.topic).await?;
-    let collection = dead_letters::collect(connection, &topics).await?;
-    if let Some(unknown) = arguments.ids.iter().find(|id| collection.find(id).is_none()) {
-        return Err(Failure::new(Exit::NotFound, format!("there is no dead letter {unknown:?}"))
-            .fix("`postroom dlq ls --each --all` lists the ids"));
-    }
+    something_is_meant(&arguments.ids, &arguments.selection, arguments.all)?;
+    let held = Held::read(connection, config, &arguments.selection, &arguments.ids).await?;
+    let Held { topics, collection, selection } = held;
     let meant = collection.select(&Selection { done_too: arguments.force, ..selection.clone() }).len();
     terminal.say(&format!("{meant} dead letters"));
     let producer = Producer::start(&ProducerConfig::new(connection.clone()))?;
@@ -151,71 +260,58 @@ async fn topics(connection: &Connection, config: &Config, named: &[String]) -> R
     if !named.is_empty() {
         return Ok(named.to_vec());
     }
-    let template = config.topics.dead_letter.to_string();
-    let start = template.split('{').next().unwrap_or_default().to_owned();
-    let all = Admin::connect(connection)?.topics().await?;
-    Ok(all.into_iter().map(|topic| topic.name).filter(|name| name.starts_with(&start)).collect())
+    Ok(dead_letters::topics(connection, &config.topics.dead_letter.to_string()).await?)
 }
 
-impl DlqSelection {
-    fn selection(&self, done_too: bool) -> Selection {
-        Selection {
-            ids: Vec::new(),
-            group: self.group.clone(),
-            topic: self.source.clone(),
-            reason: self.reason.clone(),
-            done_too,
-        }
+/// A command that changes something wants to be told of what.
+fn something_is_meant(ids: &[String], wanted: &DlqSelection, all: bool) -> Result<(), Failure> {
+    let DlqSelection { cause, group, source, reason, topic: _ } = wanted;
+    if all || !ids.is_empty() || [cause, group, source, reason].into_iter().any(Option::is_some) {
+        return Ok(());
     }
+    Err(Failure::new(Exit::Usage, "nothing says which dead letters are meant")
+        .fix("name ids, --cause, --group, --source or --reason, or pass --all"))
 }
 
-fn letters(collection: &Collection, selection: &Selection) -> String {
-    let rows: Vec<_> = collection
-        .select(selection)
-        .into_iter()
-        .map(|entry| {
-            vec![
-                entry.id.clone(),
-                entry.reason.clone(),
-                entry.detail.clone().unwrap_or_default(),
-                entry.replays.to_string(),
-                state(&entry.state).to_owned(),
-                entry.failed_at.clone().unwrap_or_default(),
-            ]
-        })
-        .collect();
-    table(&["id", "reason", "detail", "replays", "state", "failed"], &rows)
-}
-
-fn cause_row(cause: Cause) -> Vec<String> {
-    let failed = cause.last_failed_at.unwrap_or_default();
-    vec![cause.count.to_string(), cause.group, cause.topic, cause.reason, cause.detail, failed, cause.newest]
-}
-
-fn cause_json(cause: &Cause) -> Value {
-    json!({
-        "group": cause.group, "topic": cause.topic, "reason": cause.reason, "detail": cause.detail,
-        "count": cause.count, "newest": cause.newest, "last_failed_at": cause.last_failed_at,
+/// Finds a cause by the start of its id.
+fn cause(collection: &Collection, start: &str) -> Result<String, Failure> {
+    collection.cause(start).map_err(|error| {
+        let exit = match error {
+            CauseError::Unknown(_) => Exit::NotFound,
+            CauseError::Ambiguous(..) => Exit::Usage,
+        };
+        Failure::new(exit, error.to_string()).fix("`postroom dlq groups --all` lists them")
     })
 }
 
-fn letter_json(entry: &Entry) -> Value {
-    json!({
-        "id": entry.id, "group": entry.group, "handler": entry.handler, "topic": entry.origin.topic,
-        "partition": entry.origin.partition, "offset": entry.origin.offset, "reason": entry.reason,
-        "detail": entry.detail, "message": entry.message, "attempts": entry.attempts, "replays": entry.replays,
-        "first_failed_at": entry.first_failed_at, "failed_at": entry.failed_at, "schema_id": entry.schema_id,
-        "state": state(&entry.state),
-        "place": format!("{}/{}/{}", entry.place.topic, entry.place.partition, entry.place.offset),
-    })
+/// Says that a group does not exist: it has no letters, no dead-letter topic, and is none of ours.
+fn known_group(
+    group: &str,
+    config: &Config,
+    topics: &[String],
+    collection: &Collection,
+) -> Result<(), Failure> {
+    let prefix = &config.kafka.group_prefix;
+    let mut known: BTreeSet<String> = collection.groups().into_iter().map(str::to_owned).collect();
+    known.extend(EFFECTS.iter().map(|effect| format!("{prefix}{effect}")));
+    let template = config.topics.dead_letter.to_string().replace("{group}", group);
+    let (before, behind) = template.split_once("{topic}").unwrap_or((&template, ""));
+    let has_topic = topics.iter().any(|topic| topic.starts_with(before) && topic.ends_with(behind));
+    if known.contains(group) || has_topic {
+        return Ok(());
+    }
+    let whole = format!("{prefix}{group}");
+    let fix = if known.contains(&whole) {
+        format!("did you mean {whole}?")
+    } else {
+        format!("choose from {}", known.into_iter().collect::<Vec<_>>().join(", "))
+    };
+    Err(Failure::new(Exit::NotFound, format!("there is no group {group:?}")).fix(fix))
 }
 
-fn state(state: &State) -> &'static str {
-    match state {
-        State::Discarded { .. } => "discarded",
-        State::Open => "open",
-        State::Replayed { .. } => "replayed",
-    }
+fn no_letter(id: &str) -> Failure {
+    Failure::new(Exit::NotFound, format!("there is no dead letter {id:?}"))
+        .fix("`postroom dlq ls --each --all` lists the ids")
 }
 
 fn user() -> String {

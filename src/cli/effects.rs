@@ -1,10 +1,24 @@
 //! Which effects a command runs, as groups.
 
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use postroom_core::Ordering;
+
+use crate::adapters::cache::{HttpCache, RedisCache};
+use crate::adapters::objects::Folder;
+use crate::adapters::pictures::{PicturePool, WorkerSettings};
+use crate::adapters::web::{WebClient, WebSettings};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::mail;
 use crate::config::Config;
-use crate::effects::{Notify, Project};
+use crate::effects::{
+    Notify, NotifySettings, OBJECTS, PICTURES, Project, Purge, Search, Thumbnail, Webhooks,
+};
+use crate::event::EventType;
+use crate::ports::{Cache, ThumbnailSpec};
 use crate::runtime::Group;
 
 /// The effects that come with Postroom.
@@ -20,11 +34,10 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
         return Err(Failure::new(Exit::Usage, format!("there is no effect {odd:?}"))
             .fix(format!("choose from {}", EFFECTS.join(", "))));
     }
+    // Before a choice for this process: another may run what it leaves out.
+    let requests = requests(config);
     if !only.is_empty() {
         config.effects.only(only);
-    }
-    if config.effects.named("mail").enabled {
-        mail::check(config)?;
     }
     let mut enabled = Vec::new();
     for name in EFFECTS {
@@ -32,12 +45,12 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
         if !effect.enabled {
             continue;
         }
-        match group(name, config) {
-            Ok(group) => enabled.push(group.configured(&effect)),
-            Err(lacking) if only.iter().any(|wanted| wanted == name) => {
-                return Err(Failure::new(Exit::Configuration, format!("{name} cannot run: {lacking}")));
+        match made(name, config, requests)? {
+            Made::Group(group) => enabled.push(group.configured(&effect)),
+            Made::Lacking(what) if only.iter().any(|wanted| wanted == name) => {
+                return Err(Failure::new(Exit::Configuration, format!("{name} cannot run: {what}")));
             }
-            Err(_lacking) => {}
+            Made::Lacking(_) => {}
         }
     }
     if enabled.is_empty() {
@@ -47,15 +60,100 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
     Ok(enabled)
 }
 
-/// Makes the group of an effect, or says what the configuration lacks for it.
-fn group(name: &str, config: &Config) -> Result<Group, &'static str> {
-    match name {
-        "mail" => match mail::group(config) {
-            Ok(group) => group.ok_or("mail.relay and mail.from are not set"),
-            Err(_told_before) => Err("its settings cannot be used"),
-        },
-        "notify" => Ok(Group::effect(Notify)),
-        "project" => Ok(Group::effect(Project)),
-        _ => Err("it is not built yet"),
+/// What `notify` leaves for other effects: mails and deliveries are asked for only where they are carried out by some
+/// process of this configuration.
+fn requests(config: &Config) -> NotifySettings {
+    let enabled = |name: &str| config.effects.named(name).enabled;
+    let sends = enabled("mail") && config.mail.relay.is_some() && config.mail.from.is_some();
+    NotifySettings { mail: sends.then_some(config.mail.max_age), webhooks: enabled("webhooks") }
+}
+
+/// What a configuration makes of an effect.
+enum Made {
+    Group(Group),
+    /// It does not say what only a person can.
+    Lacking(&'static str),
+}
+
+fn made(name: &str, config: &Config, requests: NotifySettings) -> Result<Made, Failure> {
+    let set_up = |group: Option<Group>, lacking| group.map_or(Made::Lacking(lacking), Made::Group);
+    Ok(match name {
+        "mail" => set_up(mail::group(config)?, "mail.relay and mail.from are not set"),
+        "notify" => Made::Group(Group::effect(Notify::new(requests))),
+        "project" => Made::Group(Group::effect(Project)),
+        "purge" => set_up(
+            purge(config),
+            "[purge] names no cache: set purge.urls, purge.surrogate_url or purge.redis",
+        ),
+        "search" => Made::Group(Group::effect(Search)),
+        "webhooks" => Made::Group(webhooks(config)?),
+        _ => set_up(thumbnails(config), "objects.folder is not set"),
+    })
+}
+
+/// Makes the group that tells endpoints. One delivery of an endpoint is out at a time, so none waits for another here,
+/// and there is room for many that hang.
+fn webhooks(config: &Config) -> Result<Group, Failure> {
+    let client = web_client(config)?;
+    let now = || jiff::Timestamp::now().as_millisecond();
+    let owner = format!("{}-{:016x}", std::process::id(), fastrand::u64(..));
+    let effect = Webhooks::new(Arc::new(client), Arc::new(now), config.webhooks.budget, owner);
+    let group = Group::each("webhooks", effect).ordering(Ordering::Unordered);
+    Ok(group.concurrency(NonZeroUsize::new(1_024).unwrap_or(NonZeroUsize::MIN)))
+}
+
+/// Makes the client for hosts that others named.
+pub(crate) fn web_client(config: &Config) -> Result<WebClient, Failure> {
+    WebSettings::of(&config.webhooks)
+        .and_then(WebClient::new)
+        .map_err(|why| Failure::new(Exit::Configuration, why))
+}
+
+/// Makes the group that purges caches, where there is one to purge.
+fn purge(config: &Config) -> Option<Group> {
+    let settings = &config.purge;
+    // From the inside outwards: pages are made of values.
+    let mut caches: Vec<Arc<dyn Cache>> = Vec::new();
+    if let Some(url) = &settings.redis {
+        caches.push(Arc::new(RedisCache::new(url, settings.redis_password.as_ref(), settings.timeout)));
     }
+    if !settings.urls.0.is_empty() || settings.surrogate_url.is_some() {
+        caches.push(Arc::new(HttpCache::new(settings)));
+    }
+    let purge = Group::batches("purge", Purge::new(settings, caches.clone()));
+    (!caches.is_empty()).then(|| purge.of_types(&PURGED).depends_on("cache"))
+}
+
+static PURGED: [EventType; 8] = Purge::TYPES;
+
+/// Makes the group that shrinks pictures. Runs beyond the workers would wait for each other while their deadlines run.
+fn thumbnails(config: &Config) -> Option<Group> {
+    let folder = config.objects.folder.as_ref()?;
+    let settings = &config.thumbnails;
+    let pictures = PicturePool::new(WorkerSettings {
+        program: settings.worker.clone().unwrap_or_else(own_program),
+        workers: settings.workers.get(),
+        memory: settings.memory.0,
+        timeout: settings.timeout,
+    });
+    let spec = ThumbnailSpec {
+        widths: settings.widths.pixels().to_vec(),
+        max_pixels: u64::from(settings.max_pixels.get()),
+        quality: u8::try_from(settings.quality.get()).unwrap_or(u8::MAX),
+    };
+    let thumbnail = Thumbnail {
+        objects: Arc::new(Folder::new(folder)),
+        pictures: Arc::new(pictures),
+        spec,
+        max_bytes: settings.max_bytes.0,
+        prefix: settings.prefix.clone(),
+    };
+    let group = Group::each("thumbnails", thumbnail).concurrency(settings.workers);
+    Some(group.depends_on(OBJECTS).depends_on(PICTURES))
+}
+
+/// This program, also where its file was replaced since it started.
+fn own_program() -> PathBuf {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() { running } else { std::env::current_exe().unwrap_or(running) }
 }

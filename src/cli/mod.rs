@@ -16,12 +16,17 @@ mod demo;
 mod dlq;
 mod effects;
 mod emit;
+mod exhibits;
 mod exit;
+mod export;
 mod failure;
 mod feed;
 mod fetch;
+mod gallery;
 mod import;
+mod letters;
 mod mail;
+mod pictures;
 mod poison;
 mod progress;
 mod publish;
@@ -30,13 +35,16 @@ mod run;
 mod running;
 mod sample;
 mod schemas;
+mod search;
 mod serving;
 mod settings;
+mod show;
 mod status;
 mod tail;
 mod terminal;
 mod topics;
 mod version;
+mod webhooks;
 mod words;
 
 use std::process::ExitCode;
@@ -76,15 +84,20 @@ fn dispatch(cli: &Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Demo(arguments) => demo::run(&cli.global, arguments, terminal),
         Command::Dlq(command) => dlq::run(&cli.global, command, terminal),
         Command::Emit(arguments) => emit::run(&cli.global, arguments, terminal),
+        Command::Export(command) => export::run(command, terminal),
         Command::Import(arguments) => import::run(&cli.global, arguments, terminal),
+        Command::PictureWorker(arguments) => pictures::run(arguments),
         Command::Mail(MailCommand::Preview(arguments)) => {
             mail::preview::run(&cli.global, arguments, terminal)
         }
         Command::Run(arguments) => run::run(&cli.global, arguments, terminal),
+        Command::Search(arguments) => search::run(&cli.global, arguments, terminal),
+        Command::Show(arguments) => show::run(&cli.global, arguments, terminal),
         Command::Status(arguments) => status::run(&cli.global, arguments, terminal),
         Command::Tail(arguments) => tail::run(&cli.global, arguments, terminal),
         Command::Topics(command) => topics::run(&cli.global, command, terminal),
         Command::Version(arguments) => version::run(arguments, terminal),
+        Command::Webhooks(command) => webhooks::run(&cli.global, command, terminal),
     }
 }
 

@@ -154,6 +154,7 @@ fn next_commands(terminal: &Terminal, status: &Status) -> String {
     let replay = dead.map(|group| format!("postroom dlq replay --group {}", group.group));
     let commands = [
         Some("postroom status".to_owned()),
+        Some("postroom search low tide".to_owned()),
         Some("postroom dlq ls".to_owned()),
         replay,
         Some("postroom tail blog.comments -n 3".to_owned()),

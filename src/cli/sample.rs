@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use fastrand::Rng;
 
+use crate::cli::gallery::{self, Picture};
 use crate::cli::poison::Poison;
 use crate::cli::words;
 use crate::event::{
@@ -32,6 +33,7 @@ pub struct Sample {
     waiting: VecDeque<BlogEvent>,
     poison: VecDeque<(u64, Poison)>,
     made: u64,
+    uploads: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -68,6 +70,7 @@ impl Sample {
             waiting: VecDeque::new(),
             poison,
             made: 0,
+            uploads: 0,
         };
         for name in words::FOUNDERS {
             sample.register(name);
@@ -98,7 +101,7 @@ impl Sample {
             5..20 => self.publish(),
             20..26 => self.edit_post(),
             26..28 => self.remove_post(),
-            28..31 => self.upload(),
+            28..29 => self.upload(),
             31..36 => self.edit_comment(),
             36..41 => self.remove_comment(),
             41..43 => self.move_house(),
@@ -238,20 +241,29 @@ impl Sample {
 
     fn upload(&mut self) {
         let Some(post) = self.some_post() else { return self.publish() };
-        let sha256 = format!("{:032x}{:032x}", self.rng.u128(..), self.rng.u128(..));
+        let picture = self.picture();
         let event = ImageUploaded {
             event_id: self.event_id(),
             blog: BLOG.to_owned(),
-            object_key: format!("images/{}/{}.jpg", post.slug, self.rng.u16(..)),
-            media_type: "image/jpeg".to_owned(),
-            sha256,
-            size: self.rng.i64(20_000..4_000_000),
+            object_key: format!("images/{}/{}.{}", post.slug, self.rng.u16(..), picture.extension),
+            media_type: picture.media_type.to_owned(),
+            sha256: picture.sha256.clone(),
+            size: i64::try_from(picture.bytes.len()).unwrap_or(i64::MAX),
             post_id: Some(post.id),
             author: Some(post.author),
             occurred_at: self.later(),
             ..ImageUploaded::default()
         };
         self.waiting.push_back(BlogEvent::ImageUploaded(event));
+    }
+
+    /// Chooses what is uploaded: now and then something broken, each kind once.
+    fn picture(&mut self) -> &'static Picture {
+        self.uploads = self.uploads.saturating_add(1);
+        match BROKEN_UPLOADS.iter().position(|at| *at == self.uploads) {
+            Some(kind) => gallery::broken(kind),
+            None => gallery::good(self.rng.usize(..)),
+        }
     }
 
     fn move_house(&mut self) {
@@ -344,6 +356,9 @@ fn capitalised(name: &str) -> String {
 
 /// The name of the blog.
 pub(crate) const BLOG: &str = "harbour-notes";
+
+/// Which uploads are broken ones, counted from 1.
+const BROKEN_UPLOADS: [usize; 3] = [3, 6, 9];
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@ use crate::cli::terminal::Terminal;
 use crate::runtime::shutdown::Signals;
 
 use crate::config::{Config, Loaded};
+use crate::console::Console;
 use crate::runtime::{Broker, Ending, Group, Service, StartError};
 use crate::telemetry::http::HttpServer;
 use crate::telemetry::log::LogGuard;
@@ -19,17 +20,21 @@ use crate::telemetry::{Board, BuildInfo, Metrics};
 pub(crate) struct Serving {
     pub(crate) metrics: Metrics,
     pub(crate) http: Option<HttpServer>,
+    /// The page at `/`.
+    pub(crate) console: Console,
     _log: LogGuard,
 }
 
 impl Serving {
     /// Starts the log and the pages.
     pub(crate) fn start(loaded: &Loaded, terminal: &Terminal) -> Result<Self, Failure> {
+        raise_file_limit();
         let build = BuildInfo::current(crate::kafka::client_version());
         let metrics = Metrics::new(&build, Arc::new(Board::new(&build.version)))?;
         let log = start_log(loaded, Some(&metrics), terminal)?;
-        let http = HttpServer::configured(&loaded.config, &metrics)?;
-        Ok(Self { metrics, http, _log: log })
+        let console = Console::new(&loaded.config, metrics.board());
+        let http = HttpServer::configured(&loaded.config, &metrics, console.router())?;
+        Ok(Self { metrics, http, console, _log: log })
     }
 
     /// Says with which configuration the process starts: what was set, secrets redacted.
@@ -48,7 +53,9 @@ impl Serving {
         groups: Vec<Group>,
         broker: Broker,
     ) -> Result<Service, Failure> {
-        Ok(Service::start(config, groups, self.metrics.clone(), broker).await?)
+        let service = Service::start(config, groups, self.metrics.clone(), broker).await?;
+        self.console.show_store(service.store());
+        Ok(service)
     }
 }
 
@@ -113,6 +120,22 @@ impl From<StartError> for Failure {
         }
     }
 }
+
+/// Takes as many file handles as the system lets us have: each delivery that waits for an endpoint holds one, and many
+/// systems begin with 1,024.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(FILES).min(FILES);
+    if limit.current.is_some_and(|current| current < most) {
+        limit.current = Some(most);
+        // Where it is refused, the limit stays as it was.
+        setrlimit(Resource::Nofile, limit).unwrap_or_default();
+    }
+}
+
+/// More than this is of no use.
+const FILES: u64 = 65_536;
 
 /// Makes the runtime of a command.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

@@ -55,6 +55,22 @@ pub(crate) fn loaded_for_cluster(global: &Global, terminal: &Terminal) -> Result
     loaded_with(global, vec![brokers], terminal)
 }
 
+/// Loads it for a command that works on the store: where none is named and a demo runs, that demo's.
+pub(crate) fn loaded_for_store(global: &Global, terminal: &Terminal) -> Result<Loaded, Failure> {
+    let loaded = loaded(global, terminal)?;
+    if !is_default(&loaded, "store.url") {
+        return Ok(loaded);
+    }
+    let Some(demo) = Running::find() else { return Ok(loaded) };
+    terminal.say(&terminal.err_styled(
+        crate::cli::terminal::Style::Faint,
+        &format!("using the store of the demo that runs: {}", demo.store),
+    ));
+    let store =
+        Flag { name: "the running demo".to_owned(), setting: "store.url".to_owned(), value: demo.store };
+    loaded_with(global, vec![store], terminal)
+}
+
 /// Starts the log as configured. `RUST_LOG` counts where the level is not set.
 pub(crate) fn start_log(
     loaded: &Loaded,

@@ -101,6 +101,9 @@ fn group_verdict(group: &GroupStatus) -> String {
     if !group.store_reachable {
         return "the store does not answer".to_owned();
     }
+    if group.brokers_away {
+        return "no Kafka broker answers".to_owned();
+    }
     if group.partitions.is_empty() {
         return match group.state {
             GroupState::Running => {
@@ -126,7 +129,7 @@ fn group_verdict(group: &GroupStatus) -> String {
 }
 
 fn is_busy(partition: &PartitionStatus) -> bool {
-    !matches!(partition.verdict, Verdict::CaughtUp | Verdict::Unknown)
+    !matches!(partition.verdict, Verdict::BrokersAway | Verdict::CaughtUp | Verdict::Unknown)
 }
 
 /// The partitions that are worth a line: those with something unfinished.

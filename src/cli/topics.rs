@@ -8,7 +8,7 @@ use crate::cli::serving::runtime;
 use crate::cli::settings::{loaded_for_cluster, start_log};
 use crate::cli::terminal::Terminal;
 use crate::config::Config;
-use crate::event::BlogEvent;
+use crate::event::{BlogEvent, EventRecord, MailRequested, WebhookRequested};
 use crate::kafka::{Admin, DesiredTopic, Plan, TopicDefaults, desired_topics};
 use crate::runtime::{Group, connection, dead_letter_route};
 
@@ -72,6 +72,8 @@ pub(crate) fn desired(config: &Config, groups: &[Group]) -> Vec<DesiredTopic> {
         })
         .collect();
     // Whoever publishes needs all of them, whether an effect reads them here or not.
-    let events: Vec<_> = BlogEvent::TYPES.iter().map(|event| event.topic).collect();
+    // The relay publishes what waits in the store, also for effects that run elsewhere.
+    let requests = [MailRequested::TYPE, WebhookRequested::TYPE];
+    let events: Vec<_> = BlogEvent::TYPES.iter().chain(&requests).map(|event| event.topic).collect();
     desired_topics(&events, &routes, &defaults)
 }

@@ -92,6 +92,20 @@ impl Codec {
         wanted.iter().find(|known| is_record(known, ready))
     }
 
+    /// Returns the identity of a record of any kind; `None` where it has none that can be read.
+    pub fn event_id_of(&self, record: &RawRecord) -> Option<EventId> {
+        let headers = Headers::read(record, &self.limits).ok()?;
+        if headers.ce_id.or(headers.id).is_none() {
+            self.admit(record).ok()?;
+            let framed = unframe(record.value()?, &headers).ok()?;
+            let ready = self.known(framed.schema).ok()?;
+            verify(&ready.writer.shape, framed.datum, self.budget()).ok()?;
+            return self.event_id(record, &headers, ready, framed.datum).ok();
+        }
+        let id = headers.ce_id.or(headers.id)?;
+        std::str::from_utf8(id).ok().and_then(|id| EventId::parse(id).ok())
+    }
+
     pub(crate) fn admit(&self, record: &RawRecord) -> Result<(), DecodeError> {
         let (size, limit) = (record.size(), self.limits.max_record_bytes);
         if size > limit {

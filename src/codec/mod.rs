@@ -1,5 +1,6 @@
 //! Avro bytes to events and back: no I/O, no panic on any bytes, bounded memory.
 
+pub(crate) mod base64;
 mod canonical;
 mod decode;
 mod directory;
@@ -118,6 +119,11 @@ impl Codec {
             schemas.by_guid.insert(guid, ready);
         }
         Ok(())
+    }
+
+    /// Says whether a name stands for a schema here.
+    pub fn knows(&self, schema: SchemaRef) -> bool {
+        self.known(schema).is_ok()
     }
 
     fn known(&self, schema: SchemaRef) -> Result<&'static Ready, DecodeError> {

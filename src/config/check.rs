@@ -4,19 +4,26 @@ use std::time::Duration;
 
 use crate::config::load::Reader;
 use crate::config::mail;
+use crate::config::purge;
 use crate::config::sections::{Config, Effect, GroupProtocol, SaslMechanism, Security};
 use crate::config::size::ByteSize;
 use crate::config::span::written;
+use crate::config::thumbnails;
+use crate::config::webhooks;
 
 pub(crate) fn check(config: &Config, reader: &mut Reader<'_>) {
     times(config, reader);
     security(config, reader);
     topics(config, reader);
     memory(config, reader);
+    crate::config::registry::check(&config.registry, reader);
     mail::check(config, reader);
+    thumbnails::check(config, reader);
     for (name, effect) in config.effects.iter() {
         check_effect(name, effect, config, reader);
     }
+    webhooks::check(config, reader);
+    purge::check(config, reader);
     if !config.http.listen.is_loopback() && config.http.enabled && config.admin.token.is_none() {
         let why = format!(
             "{} can be reached from other machines and admin.token is not set: /api will refuse",
@@ -64,15 +71,16 @@ fn times(config: &Config, reader: &mut Reader<'_>) {
 fn check_effect(name: &str, effect: &Effect, config: &Config, reader: &mut Reader<'_>) {
     let at = |key: &str| format!("effects.{name}.{key}");
     let interval = config.kafka.max_poll_interval;
-    if effect.deadline >= interval {
+    let deadline = effect.deadline.unwrap_or(OWN_DEADLINE);
+    if deadline >= interval {
         let why = format!(
             "{} is not shorter than kafka.max_poll_interval = {}: the member would be put out in mid-work",
-            written(effect.deadline),
+            written(deadline),
             written(interval)
         );
         reader.refuse(&at("deadline"), why, "shorten the one or lengthen the other");
     }
-    if effect.deadline.is_zero() {
+    if deadline.is_zero() {
         reader.refuse(&at("deadline"), "no attempt could ever end in no time", "use 30s");
     }
     if effect.backoff.base > effect.backoff.cap {
@@ -176,3 +184,6 @@ fn memory(config: &Config, reader: &mut Reader<'_>) {
         reader.refuse("memory.budget", why, format!("use {least} or more"));
     }
 }
+
+/// The deadline of effects that have none configured.
+pub(super) const OWN_DEADLINE: Duration = Duration::from_secs(30);

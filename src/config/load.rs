@@ -449,7 +449,8 @@ fn line_of(text: &str) -> Option<usize> {
 }
 
 fn refuse_secrets_in_flags(reader: &mut Reader<'_>, sources: &Sources) {
-    const SECRETS: [&str; 3] = ["admin.token", "kafka.sasl.password", "kafka.tls.key_password"];
+    const SECRETS: [&str; 4] =
+        ["admin.token", "kafka.sasl.password", "kafka.tls.key_password", "purge.redis_password"];
     for flag in sources.flags.iter().filter(|flag| SECRETS.contains(&flag.setting.as_str())) {
         let fix = format!("put it in a file and set {}_file", flag.setting);
         reader.refuse(&flag.setting, "is a secret, which everybody could see in the list of processes", fix);

@@ -1,12 +1,14 @@
 //! `[mail]`: the relay that mails go to, and what they say.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use figment::value::Value;
 use lettre::message::Mailbox;
 
+use crate::config::check::OWN_DEADLINE;
 use crate::config::choice::choice;
 use crate::config::leaf::is_loopback_host;
 use crate::config::load::Reader;
@@ -290,14 +292,16 @@ fn in_time(config: &Config, reader: &mut Reader<'_>) {
         reader.refuse("mail.timeout", "no relay answers in no time", "use 10s");
     }
     let effect = config.effects.named("mail");
-    let runs = u32::try_from(effect.concurrency.get()).unwrap_or(u32::MAX);
+    let concurrency = effect.concurrency.map_or(OWN_CONCURRENCY, NonZeroUsize::get);
+    let runs = u32::try_from(concurrency).unwrap_or(u32::MAX);
+    let deadline = effect.deadline.unwrap_or(OWN_DEADLINE);
     let queue = runs.checked_div(mail.rate).unwrap_or_default();
     let longest = mail.timeout.saturating_mul(2).saturating_add(Duration::from_secs(queue.into()));
-    if longest >= effect.deadline {
+    if longest >= deadline {
         let why = format!(
             "twice {} to connect and to send, and {queue} s in the queue of mail.rate, are not shorter than effects.mail.deadline = {}",
             written(mail.timeout),
-            written(effect.deadline)
+            written(deadline)
         );
         reader.refuse(
             "mail.timeout",
@@ -306,3 +310,6 @@ fn in_time(config: &Config, reader: &mut Reader<'_>) {
         );
     }
 }
+
+/// How many mails are on their way at once, where the effect has nothing else configured.
+pub(crate) const OWN_CONCURRENCY: usize = 16;

@@ -12,23 +12,33 @@ mod lines;
 mod load;
 mod mail;
 mod part;
+mod pattern;
 mod problem;
+mod purge;
 mod reference;
+mod registry;
 mod secret;
 mod sections;
 mod size;
 mod span;
+mod thumbnails;
+mod webhooks;
 
 pub use leaf::{Broker, Brokers, Listen, StoreUrl, Template};
 pub use librdkafka::RawProperties;
 pub use load::{Flag, Loaded, Origin, Setting, Sources, load};
 pub use mail::{MailSection, MailSecurity, OnUnknown, Relay, Sender, UrlTemplate};
+pub use pattern::{CacheUrl, Field, KeyPatterns, Pattern, Piece, UrlPatterns};
 pub use problem::{Problem, Problems};
+pub use purge::{HeaderName, HostName, Purge, RedisUrl};
 pub use reference::reference;
+pub use registry::Registry;
 pub use secret::Secret;
 pub use sections::{
     Admin, Backoff, Config, DeadLetterLimit, Effect, Effects, GroupProtocol, Http, Kafka, Log, LogFormat,
-    Memory, OnGap, Registry, Sasl, SaslMechanism, Security, Shutdown, Start, StoreSection, Tls, Topics,
+    Memory, OnGap, Sasl, SaslMechanism, Security, Shutdown, Start, StoreSection, Tls, Topics,
 };
 pub use size::ByteSize;
 pub(crate) use span::parse as parse_span;
+pub use thumbnails::{Objects, Thumbnails, Widths};
+pub use webhooks::{Allowed, AllowedHosts, Ports, Webhooks};

@@ -12,8 +12,12 @@ use crate::config::librdkafka::RawProperties;
 use crate::config::load::Reader;
 use crate::config::mail::MailSection;
 use crate::config::part::{Described, Part, join, section};
+use crate::config::purge::Purge;
+use crate::config::registry::Registry;
 use crate::config::secret::Secret;
 use crate::config::size::ByteSize;
+use crate::config::thumbnails::{Objects, Thumbnails};
+use crate::config::webhooks::Webhooks;
 
 section! {
     /// The whole configuration. Made by [`load`](crate::config::load).
@@ -32,14 +36,22 @@ section! {
         mail: MailSection = MailSection::default(),
         /// How much memory may be used.
         memory: Memory = Memory::default(),
+        /// Which caches forget what events made stale.
+        purge: Purge = Purge::default(),
+        /// Where uploaded pictures lie and thumbnails go.
+        objects: Objects = Objects::default(),
         /// Where schemas are found.
         registry: Registry = Registry::default(),
         /// How the process ends.
         shutdown: Shutdown = Shutdown::default(),
         /// Where positions and effects are kept.
         store: StoreSection = StoreSection::default(),
+        /// What is made of uploaded pictures.
+        thumbnails: Thumbnails = Thumbnails::default(),
         /// The topics that Postroom makes and reads.
         topics: Topics = Topics::default(),
+        /// How endpoints of others are told of events.
+        webhooks: Webhooks = Webhooks::default(),
     }
 }
 
@@ -166,14 +178,6 @@ section! {
 }
 
 section! {
-    /// `[registry]`: where writer schemas are found.
-    pub struct Registry {
-        /// A directory with `index.toml` and the schemas; those built into the program where it is not set.
-        directory: Option<PathBuf> = None,
-    }
-}
-
-section! {
     /// `[shutdown]`: how the process ends.
     pub struct Shutdown {
         /// How long work in flight may take after SIGTERM. Must be shorter than the session, and than what the supervisor grants.
@@ -218,12 +222,12 @@ section! {
         max_attempts: NonZeroU32 = at_least_one_u32(8),
         /// The waits between attempts.
         backoff: Backoff = Backoff::default(),
-        /// How many runs may be in flight.
-        concurrency: NonZeroUsize = at_least_one(16),
-        /// How many records an effect in the store takes in one transaction.
-        batch: NonZeroUsize = at_least_one(500),
-        /// How long one attempt may take before it is cancelled.
-        deadline: Duration = Duration::from_secs(30),
+        /// How many runs may be in flight. Where it is not set, the effect's own: 16 for effects in the store, 1024 for `webhooks`.
+        concurrency: Option<NonZeroUsize> = None,
+        /// How many records an effect in the store takes in one transaction. Where it is not set, the effect's own: 500.
+        batch: Option<NonZeroUsize> = None,
+        /// How long one attempt may take before it is cancelled. Where it is not set, the effect's own: 30s.
+        deadline: Option<Duration> = None,
         /// Where a group that is new begins.
         start: Start = Start::Earliest,
         /// What to do where the log no longer holds the next record.
@@ -372,12 +376,5 @@ const fn at_least_one_u32(count: u32) -> NonZeroU32 {
     match NonZeroU32::new(count) {
         Some(count) => count,
         None => NonZeroU32::MIN,
-    }
-}
-
-const fn at_least_one(count: usize) -> NonZeroUsize {
-    match NonZeroUsize::new(count) {
-        Some(count) => count,
-        None => NonZeroUsize::MIN,
     }
 }

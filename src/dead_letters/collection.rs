@@ -1,7 +1,8 @@
 //! What dead-letter topics hold, collapsed by id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::dead_letters::cause::{Cause, shortened};
 use crate::dead_letters::entry::{self, Entry, Reading, State};
 use crate::event::RawRecord;
 
@@ -17,34 +18,28 @@ pub struct Collection {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Only these ids.
-    pub ids: Vec<String>,
+    pub ids: BTreeSet<String>,
     /// Only of this consumer group.
     pub group: Option<String>,
     /// Only of this source topic.
     pub topic: Option<String>,
     /// Only of this reason.
     pub reason: Option<String>,
+    /// Only of this cause: its whole id.
+    pub cause: Option<String>,
     /// Those that were replayed or discarded too.
     pub done_too: bool,
 }
 
-/// Dead letters of one cause.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cause {
-    /// The consumer group.
-    pub group: String,
-    /// The source topic.
-    pub topic: String,
-    /// The reason.
-    pub reason: String,
-    /// The detail beneath it; empty where there is none.
-    pub detail: String,
-    /// How many.
-    pub count: usize,
-    /// The id of the newest.
-    pub newest: String,
-    /// When it failed, as RFC 3339.
-    pub last_failed_at: Option<String>,
+/// Why the id of a cause names none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CauseError {
+    /// No letter has a cause whose id begins so.
+    #[error("there is no cause {0:?}")]
+    Unknown(String),
+    /// Several begin so.
+    #[error("several causes begin with {0:?}: {list}", list = .1.join(", "))]
+    Ambiguous(String, Vec<String>),
 }
 
 impl Collection {
@@ -72,6 +67,11 @@ impl Collection {
         }
     }
 
+    /// Returns how many ids it knows.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Returns the dead letter of an id.
     pub fn find(&self, id: &str) -> Option<&Entry> {
         self.entries.get(id)
@@ -88,24 +88,45 @@ impl Collection {
 
     /// Groups the selected dead letters by cause, the most frequent first.
     pub fn causes(&self, selection: &Selection) -> Vec<Cause> {
-        let mut causes: BTreeMap<(&str, &str, &str, &str), Cause> = BTreeMap::new();
+        let mut causes: BTreeMap<String, Cause> = BTreeMap::new();
         for entry in self.select(selection) {
-            let detail = entry.detail.as_deref().unwrap_or_default();
-            let key = (entry.group.as_str(), entry.origin.topic.as_str(), entry.reason.as_str(), detail);
-            let cause = causes.entry(key).or_insert_with(|| Cause {
-                group: entry.group.clone(),
-                topic: entry.origin.topic.clone(),
-                reason: entry.reason.clone(),
-                detail: detail.to_owned(),
-                count: 0,
-                newest: entry.id.clone(),
-                last_failed_at: entry.failed_at.clone(),
-            });
-            cause.count += 1;
+            let add = |cause: &mut Cause| cause.add(entry);
+            causes.entry(entry.cause.clone()).and_modify(add).or_insert_with(|| Cause::of(entry));
         }
+        let all = self.cause_ids();
         let mut causes: Vec<_> = causes.into_values().collect();
+        for cause in &mut causes {
+            cause.id = shortened(&cause.id, &all);
+        }
         causes.sort_by_key(|cause| std::cmp::Reverse(cause.count));
         causes
+    }
+
+    /// Finds the cause whose id begins with `start`, also where all its letters are done; returns its whole id.
+    ///
+    /// # Errors
+    /// There is none, or more than one.
+    pub fn cause(&self, start: &str) -> Result<String, CauseError> {
+        let wanted = start.to_ascii_lowercase();
+        let all = self.cause_ids();
+        let mut found = all.iter().filter(|id| !wanted.is_empty() && id.starts_with(&wanted));
+        match (found.next(), found.next()) {
+            (Some(id), None) => Ok(id.clone()),
+            (None, _) => Err(CauseError::Unknown(start.to_owned())),
+            (Some(_), Some(_)) => {
+                let known = all.iter().filter(|id| id.starts_with(&wanted));
+                Err(CauseError::Ambiguous(start.to_owned(), known.map(|id| shortened(id, &all)).collect()))
+            }
+        }
+    }
+
+    /// Returns the consumer groups that gave letters up.
+    pub fn groups(&self) -> BTreeSet<&str> {
+        self.entries.values().map(|entry| entry.group.as_str()).filter(|group| !group.is_empty()).collect()
+    }
+
+    fn cause_ids(&self) -> BTreeSet<String> {
+        self.entries.values().map(|entry| entry.cause.clone()).collect()
     }
 }
 
@@ -119,6 +140,7 @@ impl Selection {
             && matches(&self.group, &entry.group)
             && matches(&self.topic, &entry.origin.topic)
             && matches(&self.reason, &entry.reason)
+            && matches(&self.cause, &entry.cause)
     }
 }
 
@@ -152,6 +174,46 @@ mod tests {
         ];
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, Some(value.as_bytes()))).collect();
         collection.add(&record(&headers, offset));
+    }
+
+    #[test]
+    fn letters_are_grouped_by_what_was_said_and_a_cause_is_found_by_the_start_of_its_id() {
+        let mut collection = Collection::default();
+        for (offset, id, said) in [
+            (1, "a", "row 1 of \"x\""),
+            (2, "b", "row 22 of \"y z\""),
+            (3, "c", "no row"),
+            (4, "d", "row 3 of \"\""),
+        ] {
+            let headers = [
+                ("ce_type", "post.published"),
+                ("postroom-dlq-id", id),
+                ("postroom-dlq-group", "g"),
+                ("postroom-dlq-topic", "posts"),
+                ("postroom-dlq-partition", "1"),
+                ("postroom-dlq-offset", "9"),
+                ("postroom-dlq-reason", "rejected"),
+                ("postroom-dlq-message", said),
+                ("postroom-dlq-failed-at", &format!("2026-01-0{offset}T00:00:00Z")),
+            ];
+            let headers: Vec<_> =
+                headers.iter().map(|(name, value)| (*name, Some(value.as_bytes()))).collect();
+            collection.add(&record(&headers, offset));
+        }
+
+        let causes = collection.causes(&Selection::default());
+
+        let [rows, none] = causes.as_slice() else { unreachable!("{causes:#?}") };
+        assert_eq!((rows.count, rows.message.as_str(), rows.newest.as_str()), (3, "row # of \"…\"", "d"));
+        assert_eq!(rows.first_failed_at.as_deref(), Some("2026-01-01T00:00:00Z"));
+        assert_eq!(rows.last_failed_at.as_deref(), Some("2026-01-04T00:00:00Z"));
+        assert!(rows.event_types.contains("post.published") && rows.topics.contains("posts"));
+        assert_eq!((none.count, rows.id.len(), none.id.len()), (1, 4, 4));
+        let cause = collection.cause(&rows.id.to_uppercase()).unwrap();
+        let of = Selection { cause: Some(cause), ..Selection::default() };
+        assert_eq!(collection.select(&of).len(), 3);
+        assert_eq!(collection.cause("xyz"), Err(CauseError::Unknown("xyz".to_owned())));
+        assert_eq!(collection.cause(""), Err(CauseError::Unknown(String::new())));
     }
 
     #[test]
@@ -201,7 +263,7 @@ mod tests {
         let by = |selection: Selection| collection.select(&selection).len();
 
         assert_eq!(by(Selection { reason: Some("invalid".to_owned()), ..Selection::default() }), 1);
-        assert_eq!(by(Selection { ids: vec!["b".to_owned()], ..Selection::default() }), 1);
+        assert_eq!(by(Selection { ids: ["b".to_owned()].into(), ..Selection::default() }), 1);
         assert_eq!(by(Selection { group: Some("other".to_owned()), ..Selection::default() }), 0);
         assert_eq!(by(Selection { topic: Some("posts".to_owned()), ..Selection::default() }), 2);
     }

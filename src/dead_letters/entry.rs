@@ -1,5 +1,6 @@
 //! One record of a dead-letter topic, read.
 
+use crate::dead_letters::cause::whole_id;
 use crate::dead_letters::dialect::{self, Dialect};
 use crate::event::RawRecord;
 use crate::kafka::PREFIX;
@@ -11,6 +12,8 @@ pub struct Entry {
     pub id: String,
     /// The consumer group that gave it up.
     pub group: String,
+    /// The event's type, where the headers name it.
+    pub event_type: Option<String>,
     /// The handler, where the headers name one.
     pub handler: Option<String>,
     /// Where the record first came from.
@@ -21,6 +24,8 @@ pub struct Entry {
     pub detail: Option<String>,
     /// What happened, in a sentence.
     pub message: Option<String>,
+    /// The whole id of its [`Cause`](crate::dead_letters::Cause).
+    pub cause: String,
     /// How many attempts were made.
     pub attempts: Option<u32>,
     /// How often it was replayed.
@@ -85,6 +90,8 @@ pub enum State {
         at: String,
         /// By whom.
         by: String,
+        /// Why; empty where nobody said.
+        why: String,
     },
 }
 
@@ -112,7 +119,9 @@ pub(crate) fn read(record: &RawRecord) -> Reading {
     if let (Some(id), Some(state)) = (text("id"), text("state")) {
         let at = text("state-at").unwrap_or_default();
         let by = text("state-by").unwrap_or_default();
-        let state = if state == DISCARDED { State::Discarded { at, by } } else { State::Replayed { at, by } };
+        let why = text("state-why").unwrap_or_default();
+        let state =
+            if state == DISCARDED { State::Discarded { at, by, why } } else { State::Replayed { at, by } };
         return Reading::Marker { id, state, replays };
     }
     let ours = text("topic").and_then(|topic| {
@@ -136,14 +145,19 @@ pub(crate) fn read(record: &RawRecord) -> Reading {
     let group = text("group").or(foreign.group).unwrap_or_default();
     let id = text("id")
         .unwrap_or_else(|| format!("{group}/{}/{}/{}", origin.topic, origin.partition, origin.offset));
+    let reason = text("reason").or(foreign.error).unwrap_or_else(|| "unknown".to_owned());
+    let detail = text("detail");
+    let message = text("message").or(foreign.message);
     Reading::Letter(Box::new(Entry {
         id,
+        cause: whole_id(&group, &reason, detail.as_deref(), message.as_deref()),
         group,
+        event_type: record.header("ce_type").and_then(|name| String::from_utf8(name.to_vec()).ok()),
         handler: text("handler"),
         origin,
-        reason: text("reason").or(foreign.error).unwrap_or_else(|| "unknown".to_owned()),
-        detail: text("detail"),
-        message: text("message").or(foreign.message),
+        reason,
+        detail,
+        message,
         attempts: text("attempts").and_then(|text| text.parse().ok()).or(foreign.attempts),
         replays,
         first_failed_at: text("first-failed-at"),

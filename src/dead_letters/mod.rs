@@ -5,17 +5,21 @@
 //! same id and a higher count of replays behind the marker, which opens it again: copies of an id collapse
 //! into the newest.
 
+mod cause;
 mod collection;
 mod dialect;
 mod entry;
 mod replay;
 mod show;
+mod watch;
 
-pub use collection::{Cause, Collection, Selection};
+pub use cause::Cause;
+pub use collection::{CauseError, Collection, Selection};
 pub use dialect::Dialect;
 pub use entry::{Entry, Origin, Place, State};
-pub use replay::{Replay, ReplayReport, discard, replay};
+pub use replay::{Discard, Replay, ReplayReport, discard, replay};
 pub use show::render;
+pub use watch::{Watch, topics};
 
 use postroom_core::{Offset, Partition, Topic, TopicPartition};
 

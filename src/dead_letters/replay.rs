@@ -83,23 +83,34 @@ pub async fn replay(
     Ok(report)
 }
 
-/// Marks the selected dead letters as needing nothing. Returns how many.
+/// What is to be discarded.
+#[derive(Clone, Debug, Default)]
+pub struct Discard {
+    /// Which dead letters.
+    pub selection: Selection,
+    /// Who discards.
+    pub by: String,
+    /// Why, for those who look later; may be empty.
+    pub why: String,
+}
+
+/// Marks the selected dead letters as needing nothing, and returns their ids. The letters themselves stay as long as their
+/// topic keeps them; one that fails again after a replay is open again.
 ///
 /// # Errors
-/// Says why the cluster did not take the markers.
+/// Says why the cluster did not take the markers; those before it are marked.
 pub async fn discard(
     connection: &Connection,
     producer: &Producer,
     topics: &[String],
-    selection: &Selection,
-    by: &str,
-) -> Result<usize, EdgeError> {
+    order: &Discard,
+) -> Result<Vec<String>, EdgeError> {
     let collection = super::collect(connection, topics).await?;
-    let entries = collection.select(selection);
+    let entries = collection.select(&order.selection);
     for chunk in entries.chunks(CHUNK) {
-        mark(producer, chunk, DISCARDED, by).await?;
+        mark(producer, chunk, DISCARDED, &order.by, &order.why).await?;
     }
-    Ok(entries.len())
+    Ok(entries.into_iter().map(|entry| entry.id.clone()).collect())
 }
 
 fn choose(collection: &Collection, order: &Replay, report: &mut ReplayReport) -> BTreeMap<Place, Entry> {
@@ -108,7 +119,7 @@ fn choose(collection: &Collection, order: &Replay, report: &mut ReplayReport) ->
     for entry in collection.select(&everything) {
         let refusal = match &entry.state {
             State::Replayed { at, by } if !order.force => Some(format!("it was replayed {at} by {by}")),
-            State::Discarded { at, by } if !order.force => Some(format!("it was discarded {at} by {by}")),
+            State::Discarded { at, by, .. } if !order.force => Some(format!("it was discarded {at} by {by}")),
             State::Open | State::Replayed { .. } | State::Discarded { .. } => {
                 if entry.by_reference {
                     Some(
@@ -198,7 +209,7 @@ async fn send_chunk(
             Err(error) => failure = Some(refused(&topic, error)),
         }
     }
-    mark(producer, &delivered, REPLAYED, &order.by).await?;
+    mark(producer, &delivered, REPLAYED, &order.by, "").await?;
     report.sent.extend(delivered.iter().map(|entry| entry.id.clone()));
     failure.map_or(Ok(()), Err)
 }
@@ -222,7 +233,13 @@ fn replay_headers(entry: &Entry, by: &str) -> Vec<(String, String)> {
 }
 
 /// Writes a marker for each entry behind it, into its own partition.
-async fn mark(producer: &Producer, entries: &[&Entry], state: &str, by: &str) -> Result<(), EdgeError> {
+async fn mark(
+    producer: &Producer,
+    entries: &[&Entry],
+    state: &str,
+    by: &str,
+    why: &str,
+) -> Result<(), EdgeError> {
     let at = Timestamp::now();
     let mut deliveries = Vec::new();
     for entry in entries {
@@ -234,8 +251,9 @@ async fn mark(producer: &Producer, entries: &[&Entry], state: &str, by: &str) ->
             ("state-by", by.to_owned()),
             ("replays", replays.to_string()),
         ];
+        let said = (!why.is_empty()).then(|| ("state-why", why.to_owned()));
         let headers: Vec<(String, String)> =
-            headers.into_iter().map(|(name, value)| (format!("{PREFIX}{name}"), value)).collect();
+            headers.into_iter().chain(said).map(|(name, value)| (format!("{PREFIX}{name}"), value)).collect();
         let headers: Vec<(&str, Option<&[u8]>)> =
             headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_bytes()))).collect();
         let publication = Publication {

@@ -26,6 +26,9 @@ pub fn render(
     }
     line("from", &format!("{}/{} at {}", entry.origin.topic, entry.origin.partition, entry.origin.offset));
     line("stands at", &format!("{}/{} at {}", entry.place.topic, entry.place.partition, entry.place.offset));
+    if let Some(event_type) = &entry.event_type {
+        line("event type", event_type);
+    }
     line("reason", &entry.reason);
     for (name, value) in [
         ("detail", &entry.detail),
@@ -69,7 +72,8 @@ fn state(state: &State) -> String {
     match state {
         State::Open => "open".to_owned(),
         State::Replayed { at, by } => format!("replayed {at} by {by}"),
-        State::Discarded { at, by } => format!("discarded {at} by {by}"),
+        State::Discarded { at, by, why } if why.is_empty() => format!("discarded {at} by {by}"),
+        State::Discarded { at, by, why } => format!("discarded {at} by {by}: {why}"),
     }
 }
 

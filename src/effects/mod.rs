@@ -7,10 +7,19 @@ pub mod mail;
 mod notify;
 mod origin;
 mod project;
+mod purge;
+mod search;
+mod thumbnail;
+pub mod webhooks;
 
 pub use mail::Mail;
-pub use notify::Notify;
+pub use notify::{Notify, NotifySettings};
 pub use project::Project;
+pub use purge::Purge;
+pub use search::Search;
+pub use thumbnail::Thumbnail;
+pub(crate) use thumbnail::{OBJECTS, PICTURES};
+pub use webhooks::Webhooks;
 
 use postroom_core::Failure;
 

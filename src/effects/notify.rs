@@ -4,20 +4,61 @@
 //! publisher; never the comment's writer. Of a new post hear those who were subscribed at its time, but not its
 //! author. Who registered is greeted. Nothing is taken back when a post or a comment is removed later, and none of
 //! it depends on how topics interleave.
+//!
+//! Where mail is sent, each notification of an event that is not too old leaves a request for one, with it. What mails
+//! need to know of people and posts is kept in any case, so that mail can be switched on later. Where there are
+//! webhooks, endpoints are told of every event.
+
+use std::time::Duration;
 
 use postroom_core::Failure;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::origin::{named, origin};
 use super::{Changes, StoreEffect};
 use crate::event::{
-    BlogEvent, CommentCreated, Envelope, EventRecord, EventType, PostPublished, UserRegistered, UserRemoved,
-    UserUpdated,
+    BlogEvent, CommentCreated, Envelope, EventRecord, EventType, PostPublished, PostUpdated, UserRegistered,
+    UserRemoved, UserUpdated, each_event, time,
 };
-use crate::ports::{Change, SubscriptionChange, ThreadComment, ThreadPost, Welcome};
+use crate::ports::{
+    Change, MailSource, Origin, PersonChange, PersonContent, PersonFact, SubscriptionChange, ThreadComment,
+    ThreadPost, ThreadText, WebhookEvent, Welcome,
+};
 
-/// Keeps the table `notifications`, and beside it what it needs to know of threads and subscriptions.
+/// Keeps the table `notifications`, and beside it what it needs to know of threads, subscriptions and people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Notify;
+pub struct Notify {
+    settings: NotifySettings,
+}
+
+/// What `notify` leaves for others to carry out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NotifySettings {
+    /// How old an event may be that mail is sent about: history that is replayed must not mail anybody. `None`: no
+    /// mail at all.
+    pub mail: Option<Duration>,
+    /// Whether endpoints are told of events.
+    pub webhooks: bool,
+}
+
+impl Notify {
+    /// Makes the effect. [`Default`] leaves nothing for others.
+    pub fn new(settings: NotifySettings) -> Self {
+        Self { settings }
+    }
+
+    /// What mails about an event say of it; `None` where no mail is sent.
+    fn mail(&self, blog: &str, format: Option<&String>, text: Option<&String>) -> Option<MailSource> {
+        let max_age = i64::try_from(self.settings.mail?.as_millis()).unwrap_or(i64::MAX);
+        Some(MailSource {
+            blog: blog.to_owned(),
+            format: format.cloned(),
+            text: text.map(|text| excerpt(text)),
+            max_age,
+        })
+    }
+}
 
 impl StoreEffect for Notify {
     type Event = BlogEvent;
@@ -27,43 +68,93 @@ impl StoreEffect for Notify {
     }
 
     fn types(&self) -> &'static [EventType] {
-        &TYPES
+        if self.settings.webhooks { &BlogEvent::TYPES } else { &TYPES }
     }
 
     fn apply(&self, envelope: &Envelope<BlogEvent>, changes: &mut Changes) -> Result<(), Failure> {
         let origin = origin(envelope)?;
+        if self.settings.webhooks {
+            changes.push(Change::Webhooks(webhook(envelope, &origin)));
+        }
         match &envelope.event {
             BlogEvent::CommentCreated(event) => changes.push(Change::ThreadComment(ThreadComment {
                 post: named("post_id", &event.post_id)?,
                 comment: named("comment_id", &event.comment_id)?,
                 author: named("author", &event.author)?,
                 origin,
+                mail: self.mail(&event.blog, event.format.as_ref(), event.body.as_ref()),
             })),
-            BlogEvent::PostPublished(event) => changes.push(Change::ThreadPost(ThreadPost {
+            BlogEvent::PostPublished(event) => self.published(event, origin, changes)?,
+            BlogEvent::PostUpdated(event) => changes.push(Change::ThreadText(ThreadText {
                 post: named("post_id", &event.post_id)?,
-                author: named("author", &event.author)?,
                 origin,
+                title: event.title.clone(),
+                slug: event.slug.clone(),
+                format: None,
+                text: event.body.as_deref().map(excerpt),
             })),
-            BlogEvent::UserRegistered(event) => {
-                let user = named("user_id", &event.user_id)?;
-                changes.push(subscription(&user, origin.time, event.subscribed));
-                changes.push(Change::Welcome(Welcome { user, origin }));
-            }
+            BlogEvent::UserRegistered(event) => self.registered(event, origin, changes)?,
             BlogEvent::UserUpdated(event) => {
                 let user = named("user_id", &event.user_id)?;
+                let content = PersonContent {
+                    name: event.name.clone(),
+                    email: address(event.email.as_ref()),
+                    subscribed: event.subscribed,
+                    locale: event.locale.clone(),
+                };
                 if let Some(subscribed) = event.subscribed {
                     changes.push(subscription(&user, origin.time, subscribed));
                 }
+                changes.push(contact(user, origin, PersonFact::Updated(content)));
             }
             BlogEvent::UserRemoved(event) => {
-                changes.push(subscription(&named("user_id", &event.user_id)?, origin.time, false));
+                let user = named("user_id", &event.user_id)?;
+                changes.push(subscription(&user, origin.time, false));
+                changes.push(contact(user, origin, PersonFact::Removed));
             }
             BlogEvent::CommentRemoved(_)
             | BlogEvent::CommentUpdated(_)
             | BlogEvent::ImageUploaded(_)
-            | BlogEvent::PostRemoved(_)
-            | BlogEvent::PostUpdated(_) => {}
+            | BlogEvent::PostRemoved(_) => {}
         }
+        Ok(())
+    }
+}
+
+impl Notify {
+    fn published(&self, event: &PostPublished, origin: Origin, changes: &mut Changes) -> Result<(), Failure> {
+        let post = named("post_id", &event.post_id)?;
+        let author = named("author", &event.author)?;
+        changes.push(Change::ThreadText(ThreadText {
+            post: post.clone(),
+            origin: origin.clone(),
+            title: event.title.clone(),
+            slug: Some(event.slug.clone()).filter(|slug| !slug.is_empty()),
+            format: event.format.clone(),
+            text: event.body.as_deref().map(excerpt),
+        }));
+        let mail = self.mail(&event.blog, None, None);
+        changes.push(Change::ThreadPost(ThreadPost { post, author, origin, mail }));
+        Ok(())
+    }
+
+    fn registered(
+        &self,
+        event: &UserRegistered,
+        origin: Origin,
+        changes: &mut Changes,
+    ) -> Result<(), Failure> {
+        let user = named("user_id", &event.user_id)?;
+        let content = PersonContent {
+            name: event.name.clone(),
+            email: address(event.email.as_ref()),
+            subscribed: Some(event.subscribed),
+            locale: Some(event.locale.clone()).filter(|locale| !locale.is_empty()),
+        };
+        changes.push(subscription(&user, origin.time, event.subscribed));
+        changes.push(contact(user.clone(), origin.clone(), PersonFact::Registered(content)));
+        let mail = self.mail(&event.blog, None, None);
+        changes.push(Change::Welcome(Welcome { user, origin, mail }));
         Ok(())
     }
 }
@@ -72,5 +163,59 @@ fn subscription(user: &str, time: i64, subscribed: bool) -> Change {
     Change::Subscription(SubscriptionChange { user: user.to_owned(), time, subscribed })
 }
 
-const TYPES: [EventType; 5] =
-    [CommentCreated::TYPE, PostPublished::TYPE, UserRegistered::TYPE, UserRemoved::TYPE, UserUpdated::TYPE];
+fn contact(user: String, origin: Origin, fact: PersonFact) -> Change {
+    Change::Contact(PersonChange { user, origin, fact })
+}
+
+/// An empty address is none.
+fn address(email: Option<&String>) -> Option<String> {
+    email.filter(|email| !email.trim().is_empty()).cloned()
+}
+
+/// The part of a text that mails show.
+fn excerpt(text: &str) -> String {
+    text.chars().take(MOST_CHARS).collect()
+}
+
+/// What endpoints are told of an event: all of its fields but addresses.
+fn webhook(envelope: &Envelope<BlogEvent>, origin: &Origin) -> WebhookEvent {
+    let event = &envelope.event;
+    let event_type = event.event_type().name.to_owned();
+    let body = json!({
+        "id": origin.event.as_str(),
+        "type": event_type,
+        "time": time::write(origin.time),
+        "blog": event.blog(),
+        "data": each_event!(event, event => data(event)),
+    });
+    WebhookEvent { origin: origin.clone(), event_type, blog: event.blog().to_owned(), body: body.to_string() }
+}
+
+fn data(event: &impl Serialize) -> Value {
+    // Our events are structs of plain fields: they have a form in JSON.
+    let mut data = serde_json::to_value(event).unwrap_or_default();
+    if let Value::Object(fields) = &mut data {
+        fields.remove("email");
+        if let Some(body) = fields.get_mut("body")
+            && body.as_str().is_some_and(|body| body.len() > MOST_BODY)
+        {
+            *body = Value::Null;
+        }
+    }
+    data
+}
+
+const TYPES: [EventType; 6] = [
+    CommentCreated::TYPE,
+    PostPublished::TYPE,
+    PostUpdated::TYPE,
+    UserRegistered::TYPE,
+    UserRemoved::TYPE,
+    UserUpdated::TYPE,
+];
+
+/// What is kept of a text for mails, in characters.
+const MOST_CHARS: usize = 2_000;
+
+/// A text that is longer, in bytes, is left out of what endpoints are told: `null` stands in its place.
+const MOST_BODY: usize = 256 * 1_024;

@@ -1,6 +1,8 @@
 //! What is known of an event beside its own fields.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use crate::event::RawRecord;
 
@@ -18,8 +20,18 @@ pub struct EventType {
 }
 
 /// The identity of an event: 1 to 255 bytes of UTF-8 without control characters, compared as bytes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EventId(String);
+#[derive(Clone)]
+pub struct EventId(Text);
+
+/// Ids are mostly UUIDs: those need no allocation.
+#[derive(Clone)]
+enum Text {
+    Short { length: u8, bytes: [u8; SHORT] },
+    Long(Box<str>),
+}
+
+/// The most bytes of an id that stands in place.
+const SHORT: usize = 38;
 
 impl EventId {
     /// Checks an id.
@@ -30,28 +42,70 @@ impl EventId {
         if id.is_empty() {
             return Err("the event id is empty");
         }
-        if id.len() > 255 {
+        let Some(length) = u8::try_from(id.len()).ok() else {
             return Err("the event id is longer than 255 bytes");
-        }
-        let unclean = match id.is_ascii() {
-            true => id.bytes().any(|byte| byte.is_ascii_control()),
-            false => id.chars().any(char::is_control),
         };
-        if unclean {
+        let usual = id.bytes().fold(true, |usual, byte| usual & matches!(byte, b' '..=b'~'));
+        if !usual && id.chars().any(char::is_control) {
             return Err("the event id contains control characters");
         }
-        Ok(Self(id.to_owned()))
+        let mut bytes = [0; SHORT];
+        Ok(Self(match bytes.get_mut(..id.len()) {
+            Some(place) => {
+                place.copy_from_slice(id.as_bytes());
+                Text::Short { length, bytes }
+            }
+            None => Text::Long(id.into()),
+        }))
     }
 
     /// Returns the id as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Text::Short { length, bytes } => bytes
+                .get(..usize::from(*length))
+                .and_then(|bytes| std::str::from_utf8(bytes).ok())
+                .unwrap_or_default(),
+            Text::Long(text) => text,
+        }
+    }
+}
+
+impl PartialEq for EventId {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for EventId {}
+
+impl PartialOrd for EventId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for EventId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl Hash for EventId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("EventId").field(&self.as_str()).finish()
     }
 }
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 

@@ -20,6 +20,11 @@ pub(crate) fn parse(text: &str) -> Result<i64, String> {
     }
 }
 
+/// Reads a day such as `2021-03-14`, which begins at midnight UTC, or a time as RFC 3339 writes it.
+pub(crate) fn parse_day(text: &str) -> Option<i64> {
+    parse(text).or_else(|_time| parse(&format!("{text}T00:00:00Z"))).ok()
+}
+
 /// Writes a time as RFC 3339 wants it, clamped to the years 1 to 9999.
 pub(crate) fn write(millis: i64) -> String {
     let millis = millis.clamp(EARLIEST, LATEST);

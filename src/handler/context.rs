@@ -2,11 +2,32 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postroom_core::{Attempt, TopicPartition};
 
 use crate::ports::{Change, Param, Store};
+
+/// Counts a request to a dependency: which, whether it went well, and how long it took.
+pub(crate) type Meter = Arc<dyn Fn(&str, bool, Duration) + Send + Sync>;
+
+/// A meter for groups that nobody watches.
+pub(crate) fn no_meter() -> Meter {
+    Arc::new(|_, _, _| {})
+}
+
+/// Waits for a request to a dependency, and counts it.
+#[expect(clippy::disallowed_methods, reason = "how long a request took decides nothing: it is only told")]
+async fn measured<V, E>(
+    meter: &Meter,
+    dependency: &str,
+    request: impl Future<Output = Result<V, E>>,
+) -> Result<V, E> {
+    let began = Instant::now();
+    let result = request.await;
+    meter(dependency, result.is_ok(), began.elapsed());
+    result
+}
 
 /// Beside one event: which attempt this is, and the statements that commit with it.
 pub struct Context {
@@ -15,6 +36,7 @@ pub struct Context {
     pub(crate) deadline: Duration,
     pub(crate) changes: Vec<Change>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) meter: Meter,
 }
 
 impl fmt::Debug for Context {
@@ -59,6 +81,19 @@ impl Context {
         self.deadline
     }
 
+    /// Waits for a request to a dependency and counts it in `postroom_effect_requests_total` and
+    /// `postroom_effect_duration_seconds`, under the name that [`Group::depends_on`](crate::Group::depends_on) was given.
+    ///
+    /// # Errors
+    /// The request's own.
+    pub async fn request<V, E>(
+        &self,
+        dependency: &str,
+        request: impl Future<Output = Result<V, E>>,
+    ) -> Result<V, E> {
+        measured(&self.meter, dependency, request).await
+    }
+
     /// Adds a statement, with parameters `?1`, `?2`, …, that the store runs in one transaction with the mark that
     /// this event was applied: exactly once, whatever crashes.
     pub fn execute(&mut self, sql: impl Into<String>, params: impl IntoIterator<Item = Param>) {
@@ -67,12 +102,23 @@ impl Context {
 }
 
 /// Beside a batch: its partition, and the statements that commit with the position.
-#[derive(Debug)]
 pub struct BatchContext {
     pub(crate) group: Arc<str>,
     pub(crate) partition: TopicPartition,
     pub(crate) attempt: Attempt,
     pub(crate) changes: Vec<Change>,
+    pub(crate) meter: Meter,
+}
+
+impl fmt::Debug for BatchContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchContext")
+            .field("group", &self.group)
+            .field("partition", &self.partition)
+            .field("attempt", &self.attempt)
+            .field("changes", &self.changes)
+            .finish_non_exhaustive()
+    }
 }
 
 impl BatchContext {
@@ -89,6 +135,18 @@ impl BatchContext {
     /// Returns which attempt this is for the batch's first event, from 1.
     pub fn attempt(&self) -> u32 {
         self.attempt.0
+    }
+
+    /// Waits for a request to a dependency and counts it, as [`Context::request`] does.
+    ///
+    /// # Errors
+    /// The request's own.
+    pub async fn request<V, E>(
+        &self,
+        dependency: &str,
+        request: impl Future<Output = Result<V, E>>,
+    ) -> Result<V, E> {
+        measured(&self.meter, dependency, request).await
     }
 
     /// Adds a statement, with parameters `?1`, `?2`, …, that the store runs in one transaction with the position.

@@ -9,6 +9,7 @@ use postroom_core::{Class, Dependency, Ended, Failure, Reason};
 #[derive(Clone, Debug)]
 pub struct Error {
     policy: Policy,
+    detail: Option<&'static str>,
     message: String,
 }
 
@@ -25,47 +26,54 @@ enum Policy {
 impl Error {
     /// Try again with back-off, until the attempts are used up; then a dead letter.
     pub fn retry(message: impl Into<String>) -> Self {
-        Self { policy: Policy::Retry(None), message: message.into() }
+        Self { policy: Policy::Retry(None), detail: None, message: message.into() }
     }
 
     /// Try again, not before `after`: the other side said when.
     pub fn retry_after(after: Duration, message: impl Into<String>) -> Self {
-        Self { policy: Policy::Retry(Some(after)), message: message.into() }
+        Self { policy: Policy::Retry(Some(after)), detail: None, message: message.into() }
     }
 
     /// Never try again: a dead letter with reason `rejected`.
     pub fn dead(message: impl Into<String>) -> Self {
-        Self { policy: Policy::Dead(Reason::Rejected), message: message.into() }
+        Self { policy: Policy::Dead(Reason::Rejected), detail: None, message: message.into() }
     }
 
     /// The event breaks a rule of its type: a dead letter with reason `invalid`.
     pub fn invalid(message: impl Into<String>) -> Self {
-        Self { policy: Policy::Dead(Reason::Invalid), message: message.into() }
+        Self { policy: Policy::Dead(Reason::Invalid), detail: None, message: message.into() }
     }
 
     /// The other side was asked for as long as the time budget allows: a dead letter with reason `exhausted`.
     pub(crate) fn exhausted(message: impl Into<String>) -> Self {
-        Self { policy: Policy::Dead(Reason::Exhausted), message: message.into() }
+        Self { policy: Policy::Dead(Reason::Exhausted), detail: None, message: message.into() }
     }
 
     /// A configured dependency is away: wait and probe, spend no attempt, dead-letter nothing.
     pub fn outage(dependency: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { policy: Policy::Outage(Dependency(dependency.into())), message: message.into() }
+        Self { policy: Policy::Outage(Dependency(dependency.into())), detail: None, message: message.into() }
     }
 
     /// The event is stored durably for later, elsewhere: finished here, without its effect.
     pub(crate) fn deferred(message: impl Into<String>) -> Self {
-        Self { policy: Policy::Deferred, message: message.into() }
+        Self { policy: Policy::Deferred, detail: None, message: message.into() }
     }
 
     /// Pass over the event by a rule of the handler's: finished, without effect.
     pub fn skip(message: impl Into<String>) -> Self {
-        Self { policy: Policy::Skip, message: message.into() }
+        Self { policy: Policy::Skip, detail: None, message: message.into() }
     }
 
     /// The process cannot go on: the event stays where it is, the group drains and stops.
     pub fn fatal(message: impl Into<String>) -> Self {
-        Self { policy: Policy::Fatal, message: message.into() }
+        Self { policy: Policy::Fatal, detail: None, message: message.into() }
+    }
+
+    /// Names the detail beneath the reason: a word of a closed list.
+    #[must_use]
+    pub(crate) fn detail(mut self, detail: &'static str) -> Self {
+        self.detail = Some(detail);
+        self
     }
 
     /// Says whether the event is stored for later.
@@ -92,7 +100,7 @@ impl Error {
             Policy::Deferred | Policy::Skip => return None,
             Policy::Fatal => (Class::Fatal, "handler_fatal"),
         };
-        Some(Failure::new(class, detail, self.message))
+        Some(Failure::new(class, self.detail.unwrap_or(detail), self.message))
     }
 }
 

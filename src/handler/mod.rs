@@ -6,6 +6,7 @@ mod error;
 use std::future::Future;
 
 pub use context::{BatchContext, Context};
+pub(crate) use context::{Meter, no_meter};
 pub use error::Error;
 
 use crate::codec::Event;

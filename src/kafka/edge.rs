@@ -151,6 +151,10 @@ impl Edge for KafkaEdge {
         Box::pin(async move { self.producer.log_range(&partition, LOG_RANGE_PATIENCE).await })
     }
 
+    fn partition_count<'a>(&'a self, topic: &'a str) -> EdgeFuture<'a, usize> {
+        Box::pin(async move { Ok(usize::try_from(self.producer.partitions(topic).await?).unwrap_or(0)) })
+    }
+
     fn close(&self, deadline: Moment) {
         self.ask(Command::Close(deadline));
     }

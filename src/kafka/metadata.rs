@@ -6,7 +6,7 @@
 
 use postroom_core::{Offset, OffsetRange};
 
-use crate::kafka::base64;
+use crate::codec::base64;
 use crate::ports::StoreId;
 
 /// What metadata said.

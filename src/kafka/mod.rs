@@ -7,7 +7,6 @@
 
 mod admin;
 mod assignment;
-mod base64;
 mod client;
 mod commands;
 mod committer;
@@ -38,7 +37,7 @@ pub use edge::KafkaEdge;
 pub use embedded::Embedded;
 pub use follow::{ReadFrom, follow};
 pub use producer::{Delivery, Producer, ProducerConfig, Publication, PublishError, Published};
-pub use scan::{read_at, scan};
+pub use scan::{ReadTo, read_at, scan, scan_on};
 pub use topics::{ActualTopic, Conflict, DesiredTopic, Plan, Step, TopicDefaults, TopicRole, desired_topics};
 
 /// Returns the version of librdkafka.

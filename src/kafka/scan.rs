@@ -1,6 +1,7 @@
 //! Reads topics once from their start to where their end is now, without a group.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use postroom_core::{Offset, Partition, Topic, TopicPartition};
@@ -25,9 +26,78 @@ pub fn scan(
     topics: &[String],
     mut each: impl FnMut(&RawRecord) -> bool,
 ) -> Result<(), EdgeError> {
+    scan_on(connection, topics, &mut ReadTo::default(), &mut each)
+}
+
+/// How far topics were read: the next offset to read, by topic and partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadTo(BTreeMap<(String, i32), i64>);
+
+impl ReadTo {
+    /// Begins at the first records of this time (milliseconds since the Unix epoch) or later, where the cluster can
+    /// tell; else at the start. Blocks.
+    ///
+    /// # Errors
+    /// Says why the cluster did not answer.
+    pub fn since(connection: &Connection, topics: &[String], time: i64) -> Result<Self, EdgeError> {
+        let consumer = reader(connection)?;
+        let mut read_to = Self::default();
+        for topic in topics {
+            let held = ends(&consumer, topic).map_err(|error| errors::of_request(&error))?;
+            let mut list = TopicPartitionList::new();
+            for number in held.keys() {
+                list.add_partition_offset(topic, *number, ClientOffset::Offset(time))
+                    .map_err(|error| errors::of_request(&error))?;
+            }
+            let Ok(found) = consumer.offsets_for_times(list, PATIENCE) else { continue };
+            for element in found.elements() {
+                let number = element.partition();
+                let next = match element.offset() {
+                    ClientOffset::Offset(next) => Some(next),
+                    ClientOffset::End => held.get(&number).map(|held| held.end),
+                    ClientOffset::Beginning
+                    | ClientOffset::Stored
+                    | ClientOffset::Invalid
+                    | ClientOffset::OffsetTail(_) => None,
+                };
+                if let Some(next) = next {
+                    read_to.0.insert((topic.clone(), number), next);
+                }
+            }
+        }
+        Ok(read_to)
+    }
+
+    /// Returns how many offsets there are to read. Blocks.
+    ///
+    /// # Errors
+    /// Says why the cluster did not answer.
+    pub fn left(&self, connection: &Connection, topics: &[String]) -> Result<u64, EdgeError> {
+        let consumer = reader(connection)?;
+        let mut left = 0_i64;
+        for topic in topics {
+            for (number, held) in ends(&consumer, topic).map_err(|error| errors::of_request(&error))? {
+                let next = self.0.get(&(topic.clone(), number)).copied().unwrap_or(held.start);
+                left = left.saturating_add(held.end.saturating_sub(next.max(held.start)).max(0));
+            }
+        }
+        Ok(u64::try_from(left).unwrap_or_default())
+    }
+}
+
+/// Reads as [`scan`] does, from where an earlier call ended. A topic that was made anew is read from its start.
+///
+/// # Errors
+/// As [`scan`]. What was given to `each` before is not given again.
+pub fn scan_on(
+    connection: &Connection,
+    topics: &[String],
+    read_to: &mut ReadTo,
+    each: &mut impl FnMut(&RawRecord) -> bool,
+) -> Result<(), EdgeError> {
     let consumer = reader(connection)?;
     for topic in topics {
-        if !scan_topic(&consumer, topic, &mut each)? {
+        if !scan_topic(&consumer, topic, read_to, each)? {
             break;
         }
     }
@@ -74,7 +144,7 @@ pub fn read_at(
     let (topic, number) = (partition.topic.as_str(), partition.partition.0);
     let consumer = reader(connection)?;
     let ends = ends(&consumer, topic).map_err(|error| errors::of_request(&error))?;
-    if ends.get(&number).is_none_or(|end| offset.0 >= *end) {
+    if ends.get(&number).is_none_or(|held| offset.0 >= held.end) {
         return Ok(None);
     }
     let mut list = TopicPartitionList::new();
@@ -105,13 +175,24 @@ pub fn read_at(
 fn scan_topic(
     consumer: &BaseConsumer<Reading>,
     topic: &str,
+    read_to: &mut ReadTo,
     each: &mut impl FnMut(&RawRecord) -> bool,
 ) -> Result<bool, EdgeError> {
-    let mut open = ends(consumer, topic).map_err(|error| errors::of_request(&error))?;
+    let mut open = BTreeMap::new();
     let mut list = TopicPartitionList::new();
-    for number in open.keys() {
-        list.add_partition_offset(topic, *number, ClientOffset::Beginning)
-            .map_err(|error| errors::of_request(&error))?;
+    for (number, held) in ends(consumer, topic).map_err(|error| errors::of_request(&error))? {
+        let next = read_to.0.entry((topic.to_owned(), number)).or_insert(held.start);
+        if *next > held.end || *next < held.start {
+            *next = held.start;
+        }
+        if *next < held.end {
+            open.insert(number, held.end);
+            list.add_partition_offset(topic, number, ClientOffset::Offset(*next))
+                .map_err(|error| errors::of_request(&error))?;
+        }
+    }
+    if open.is_empty() {
+        return Ok(true);
     }
     consumer.assign(&list).map_err(|error| errors::of_request(&error))?;
     drop(list);
@@ -125,8 +206,12 @@ fn scan_topic(
                 if message.topic() != topic {
                     continue;
                 }
-                if message.offset() < end && !each(&copy(&topic_name, &message)) {
-                    return Ok(false);
+                if message.offset() < end {
+                    let next = message.offset().saturating_add(1);
+                    read_to.0.insert((topic.to_owned(), message.partition()), next);
+                    if !each(&copy(&topic_name, &message)) {
+                        return Ok(false);
+                    }
                 }
                 if message.offset().saturating_add(1) >= end {
                     open.remove(&message.partition());
@@ -135,7 +220,9 @@ fn scan_topic(
             // The end may lie behind markers of transactions, which are no records.
             Some(Err(KafkaError::PartitionEOF(number))) => {
                 heard = Instant::now();
-                open.remove(&number);
+                if let Some(end) = open.remove(&number) {
+                    read_to.0.insert((topic.to_owned(), number), end);
+                }
             }
             // Nothing is asked of the group, so its rights do not matter.
             Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed))) => {}
@@ -153,15 +240,15 @@ fn scan_topic(
     Ok(true)
 }
 
-/// Returns the ends of the partitions that hold something.
-fn ends(consumer: &BaseConsumer<Reading>, topic: &str) -> Result<BTreeMap<i32, i64>, KafkaError> {
+/// Returns what the partitions hold that hold something.
+fn ends(consumer: &BaseConsumer<Reading>, topic: &str) -> Result<BTreeMap<i32, Range<i64>>, KafkaError> {
     let mut ends = BTreeMap::new();
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
     for found in metadata.topics().iter().filter(|found| found.name() == topic) {
         for partition in found.partitions() {
             let (low, high) = consumer.fetch_watermarks(topic, partition.id(), PATIENCE)?;
             if low < high {
-                ends.insert(partition.id(), high);
+                ends.insert(partition.id(), low..high);
             }
         }
     }

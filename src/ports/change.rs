@@ -4,6 +4,7 @@
 //! is written down once, beside the engines (`adapters::store`).
 
 use crate::event::EventId;
+use crate::ports::DocumentChange;
 
 /// One change to a table.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +18,10 @@ pub enum Change {
     },
     /// Something happened to a comment: moves the counts of its post and of its author.
     Comment(CommentChange),
+    /// Something happened to an account: moves what mail to that person needs.
+    Contact(PersonChange),
+    /// Something happened to a post or a comment that can be found.
+    Document(Box<DocumentChange>),
     /// Something happened to a person's account.
     Person(PersonChange),
     /// Something happened to a post: moves its author's count.
@@ -48,6 +53,13 @@ pub enum Change {
     /// A post was published: its first publisher is the author that hears of its comments, also of those that
     /// came before; and it is announced to subscribers, by one row that is expanded in chunks.
     ThreadPost(ThreadPost),
+    /// A post was published or changed: moves what mail about it says.
+    ThreadText(ThreadText),
+    /// Endpoints that want events of this type are told, by one row that is expanded in chunks; nothing where there
+    /// is none.
+    Webhooks(WebhookEvent),
+    /// Thumbnails of a picture lie in the object store.
+    Thumbnails(ThumbnailsMade),
     /// Greets somebody who registered, once.
     Welcome(Welcome),
 }
@@ -199,6 +211,8 @@ pub struct ThreadComment {
     pub author: String,
     /// The event that says so.
     pub origin: Origin,
+    /// Leaves a mail for each notification; `None` where no mail is sent.
+    pub mail: Option<MailSource>,
 }
 
 /// A post that opens a thread.
@@ -210,6 +224,51 @@ pub struct ThreadPost {
     pub author: String,
     /// The event that says so.
     pub origin: Origin,
+    /// Leaves a mail for each notification; `None` where no mail is sent.
+    pub mail: Option<MailSource>,
+}
+
+/// What a post's mails say of it; `None` leaves a field as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadText {
+    /// The post.
+    pub post: String,
+    /// The event that says so.
+    pub origin: Origin,
+    /// Its title.
+    pub title: Option<String>,
+    /// Its path on the site.
+    pub slug: Option<String>,
+    /// How its text is written.
+    pub format: Option<String>,
+    /// The first part of its text.
+    pub text: Option<String>,
+}
+
+/// What mails about an event say beside what is known of its post and of people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MailSource {
+    /// Which blog.
+    pub blog: String,
+    /// How the text is written.
+    pub format: Option<String>,
+    /// The first part of a comment's text.
+    pub text: Option<String>,
+    /// How old the event may be, in milliseconds by the store's clock, so that mail is still asked for.
+    pub max_age: i64,
+}
+
+/// An event that endpoints may be told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookEvent {
+    /// The event.
+    pub origin: Origin,
+    /// Its type, such as `post.published`.
+    pub event_type: String,
+    /// Which blog.
+    pub blog: String,
+    /// The JSON to send.
+    pub body: String,
 }
 
 /// A change of somebody's subscription to new posts.
@@ -230,6 +289,46 @@ pub struct Welcome {
     pub user: String,
     /// The event that says so.
     pub origin: Origin,
+    /// Leaves a mail for it; `None` where no mail is sent.
+    pub mail: Option<MailSource>,
+}
+
+/// What was made of a picture that an event told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThumbnailsMade {
+    /// The event.
+    pub event: EventId,
+    /// Where the picture lies in the object store.
+    pub object_key: String,
+    /// The SHA-256 of its bytes, in hexadecimal digits.
+    pub sha256: String,
+    /// The post it belongs to.
+    pub post: Option<String>,
+    /// What it is, by its bytes.
+    pub media_type: String,
+    /// Its width as it is seen, in pixels.
+    pub width: u32,
+    /// Its height.
+    pub height: u32,
+    /// A tiny picture, as a `data:` address.
+    pub placeholder: String,
+    /// When it was uploaded, in milliseconds since the Unix epoch.
+    pub time: i64,
+    /// The thumbnails.
+    pub files: Vec<ThumbnailFile>,
+}
+
+/// One thumbnail in the object store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThumbnailFile {
+    /// Its key.
+    pub name: String,
+    /// What it is.
+    pub media_type: String,
+    /// Its width in pixels.
+    pub width: u32,
+    /// Its height.
+    pub height: u32,
 }
 
 /// A parameter of a statement.

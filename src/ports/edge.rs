@@ -74,6 +74,8 @@ pub trait Edge: Send + Sync {
     fn dead_letter(&self, letter: DeadLetter<RawRecord>);
     /// Reads what the partition's log holds.
     fn log_range(&self, partition: &TopicPartition) -> EdgeFuture<'_, LogRange>;
+    /// Reads how many partitions a topic has on the cluster; 0 where it is not there.
+    fn partition_count<'a>(&'a self, topic: &'a str) -> EdgeFuture<'a, usize>;
     /// Leaves the group and ends with `Stopped`, by `deadline` at the latest.
     fn close(&self, deadline: Moment);
     /// Says that the driver has taken that many records out of the events: fetching goes on while few are

@@ -39,6 +39,14 @@ pub enum ObjectError {
         /// What may be read.
         limit: u64,
     },
+    /// This object cannot be read or written as it stands, others may: it is no file, or its rights forbid it.
+    #[error("the object {key} cannot be used: {why}")]
+    Failed {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The object store is away: try again later.
     #[error("the object store is not available: {0}")]
     Away(String),

@@ -21,6 +21,9 @@ pub trait Outbox: Send + Sync + 'static {
     /// These rows could not be published: they are due again.
     fn given_back(&self, rows: Vec<i64>) -> StoreFuture<'_, ()>;
 
+    /// This row can never be published, and is closed as dead: `why` says so in a line.
+    fn given_up(&self, row: i64, now: i64, why: &str) -> StoreFuture<'_, ()>;
+
     /// How many rows wait or are out, and since when the oldest that is due waits.
     fn backlog(&self, now: i64) -> StoreFuture<'_, OutboxBacklog>;
 }
@@ -67,11 +70,18 @@ pub trait Ledger: Send + Sync + 'static {
     ) -> StoreFuture<'a, Reservation>;
 
     /// The attempt failed and is over, and the request waits in the outbox until `not_before`; `reply` is what the
-    /// other side said. The reservation is given up.
+    /// other side said. The reservation is given up. A request that was done or withdrawn stays so; `Refused` where
+    /// the outbox does not know the request, so that it cannot wait there.
     fn defer<'a>(&'a self, id: &'a str, now: i64, not_before: i64, reply: &'a str) -> StoreFuture<'a, ()>;
 
     /// The attempt failed and is over, for one more in this process, or for a dead letter. The reservation is given up.
     fn attempt_failed<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()>;
+
+    /// The request is a dead letter, whoever decided so: its row is closed, so that later ones of its key wait no
+    /// longer. A replay of the letter may still carry it out. A ledger without an outbox has nothing to close.
+    fn died<'a>(&'a self, _id: &'a str, _now: i64, _why: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// The answer to a reservation.

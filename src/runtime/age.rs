@@ -13,6 +13,11 @@ impl WallClock {
         Self(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
     }
 
+    /// Returns it in milliseconds since the Unix epoch.
+    pub(crate) fn millis(self) -> i64 {
+        i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)
+    }
+
     /// Returns how long ago a record's timestamp (milliseconds since the Unix epoch) lies; zero for the future.
     pub(crate) fn since(self, timestamp: i64) -> Duration {
         self.0.saturating_sub(Duration::from_millis(u64::try_from(timestamp).unwrap_or(u64::MAX)))

@@ -95,7 +95,7 @@ impl Postroom {
             color: Color::Off,
         };
         let _log = log::start(&settings, Some(&metrics))?;
-        let _http = HttpServer::configured(&self.config, &metrics)?;
+        let _http = HttpServer::configured(&self.config, &metrics, axum::Router::new())?;
         let drain = self.config.shutdown.deadline;
         let mut service = Service::start(&self.config, self.groups, metrics, Broker::Cluster).await?;
         serve_until_asked(&mut service, drain).await

@@ -104,7 +104,7 @@ async fn batch<C: Collect>(
     run: &Run<RawRecord>,
     claim: &SharedClaim,
 ) -> RunReport {
-    let mut decoded = Decoded::read(desk, &run.records);
+    let mut decoded = Decoded::read(desk, &run.records).await;
     let mut context = context(desk, run);
     let collected = if decoded.events.is_empty() {
         Ok(())
@@ -149,7 +149,7 @@ async fn replay<C: Collect>(
     let mut outcomes = Vec::with_capacity(run.records.len());
     let mut tally = Tally::default();
     for record in &run.records {
-        let mut decoded = Decoded::read(desk, std::slice::from_ref(record));
+        let mut decoded = Decoded::read(desk, std::slice::from_ref(record)).await;
         let mut context = context(desk, run);
         if !decoded.events.is_empty() {
             match in_time(collector, desk, &decoded.events, &mut context).await {
@@ -202,6 +202,7 @@ fn context(desk: &Desk, run: &Run<RawRecord>) -> BatchContext {
         partition: run.partition.clone(),
         attempt: run.attempt,
         changes: Vec::<Change>::new(),
+        meter: Arc::clone(&desk.meter),
     }
 }
 

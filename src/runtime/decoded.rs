@@ -2,7 +2,7 @@
 
 use postroom_core::{Failure, Offset};
 
-use crate::codec::Event;
+use crate::codec::{DecodeError, Event};
 use crate::event::{Envelope, RawRecord};
 use crate::runtime::tally::{Finish, OTHER, Tally};
 use crate::runtime::worker::Desk;
@@ -25,7 +25,7 @@ pub(crate) struct Decoded<E> {
 
 impl<E: Event> Decoded<E> {
     /// Decodes a run's records, up to the first that does not decode.
-    pub(crate) fn read(desk: &Desk, records: &[(Offset, RawRecord)]) -> Self {
+    pub(crate) async fn read(desk: &Desk, records: &[(Offset, RawRecord)]) -> Self {
         let mut decoded = Self {
             events: Vec::with_capacity(records.len()),
             places: Vec::with_capacity(records.len()),
@@ -36,15 +36,19 @@ impl<E: Event> Decoded<E> {
             tally: Tally::default(),
         };
         for (offset, record) in records {
-            match desk.codec.envelope_of::<E>(record, desk.types) {
+            let read = match desk.codec.envelope_of::<E>(record, desk.types) {
+                Err(DecodeError::NeedsSchema(_)) => desk.envelope::<E>(record).await,
+                read => read.map_err(Failure::from),
+            };
+            match read {
                 Ok(Some(envelope)) => {
                     decoded.tally.add(envelope.event_type, Finish::Ok);
                     decoded.places.push(decoded.finished);
                     decoded.events.push(envelope);
                 }
                 Ok(None) => decoded.tally.add(OTHER, Finish::Skipped),
-                Err(error) => {
-                    decoded.failure = Some(Failure::from(error));
+                Err(failure) => {
+                    decoded.failure = Some(failure);
                     break;
                 }
             }

@@ -89,6 +89,13 @@ impl Group {
         }
     }
 
+    /// Takes events of these kinds alone, of those that the handler can read.
+    #[must_use]
+    pub(crate) fn of_types(mut self, types: &'static [EventType]) -> Self {
+        self.types = types;
+        self
+    }
+
     /// Sets which records wait for each other. Batches stay in partition order.
     #[must_use]
     pub fn ordering(mut self, ordering: Ordering) -> Self {
@@ -151,14 +158,15 @@ impl Group {
         self
     }
 
-    /// Takes the settings of its table in the configuration.
+    /// Takes the settings of its table in the configuration; what is not set there stays the group's own.
     #[must_use]
     pub(crate) fn configured(self, effect: &Effect) -> Self {
-        self.batch_size(effect.batch)
-            .concurrency(effect.concurrency)
+        let (batch, concurrency, deadline) = (self.batch, self.concurrency, self.deadline);
+        self.batch_size(effect.batch.unwrap_or(batch))
+            .concurrency(effect.concurrency.unwrap_or(concurrency))
             .max_attempts(effect.max_attempts)
             .backoff(effect.backoff.base, effect.backoff.cap)
-            .deadline(effect.deadline)
+            .deadline(effect.deadline.unwrap_or(deadline))
     }
 
     /// Returns what the core is to know of it.

@@ -1,10 +1,13 @@
 //! Dead letters on their way: what is to be counted and logged when they are acknowledged.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use jiff::Timestamp;
 use postroom_core::{DeadLetter, Failure, Generation, Reason, Ticket, TopicPartition};
 
-use crate::event::RawRecord;
+use crate::event::{EventRecord, MailRequested, RawRecord, WebhookRequested};
+use crate::ports::Store;
 use crate::runtime::worker::Desk;
 use crate::telemetry::GroupMetrics;
 
@@ -20,6 +23,13 @@ struct Letter {
     reason: Reason,
     attempts: u32,
     failure: Failure,
+    /// The request of the outbox that it carries.
+    request: Option<Request>,
+}
+
+struct Request {
+    id: String,
+    store: Arc<dyn Store>,
 }
 
 impl Letters {
@@ -31,6 +41,7 @@ impl Letters {
             reason: letter.reason,
             attempts: letter.attempts,
             failure: letter.failure.clone(),
+            request: request(&letter.payload, desk),
         };
         self.sent.insert(letter.ticket, noted);
     }
@@ -38,8 +49,11 @@ impl Letters {
     /// The dead-letter topic has one: counts and logs it, once.
     pub(crate) fn acknowledged(&mut self, ticket: Ticket, metrics: &GroupMetrics) {
         let Some(letter) = self.sent.remove(&ticket) else { return };
-        let Letter { partition, event_type, reason, attempts, failure } = letter;
+        let Letter { partition, event_type, reason, attempts, failure, request } = letter;
         metrics.dead_lettered(&partition, ticket.offset, event_type, reason, attempts, &failure);
+        if let Some(request) = request {
+            tokio::spawn(request.dies(failure.message));
+        }
     }
 
     /// The dead-letter topic refused one.
@@ -53,4 +67,24 @@ impl Letters {
     pub(crate) fn released(&mut self, generation: Generation) {
         self.sent.retain(|ticket, _| ticket.generation != generation);
     }
+}
+
+impl Request {
+    /// Closes its row. Where the store is away, later rows of its key wait for the relay's patience to end.
+    async fn dies(self, why: String) {
+        let now = Timestamp::now().as_millisecond();
+        if let Err(error) = self.store.died(&self.id, now, &why).await {
+            tracing::warn!(request = self.id, %error, "the outbox was not told of a dead letter");
+        }
+    }
+}
+
+/// Returns what a record of `blog.mail` or `blog.webhooks` asks for, by the id that the relay gave it.
+fn request(record: &RawRecord, desk: &Desk) -> Option<Request> {
+    let kind = desk.event_type(record);
+    if kind != MailRequested::TYPE.name && kind != WebhookRequested::TYPE.name {
+        return None;
+    }
+    let id = std::str::from_utf8(record.header("ce_id")?).ok()?.to_owned();
+    Some(Request { id, store: Arc::clone(&desk.store) })
 }

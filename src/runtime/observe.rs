@@ -10,6 +10,7 @@ use crate::event::RawRecord;
 use crate::runtime::age::WallClock;
 use crate::runtime::letters::Letters;
 use crate::runtime::logs::Logs;
+use crate::runtime::noting;
 use crate::runtime::report::Reporter;
 use crate::runtime::tally::{Finish, OTHER, Tally};
 use crate::runtime::worker::{Desk, RunEnd};
@@ -116,6 +117,7 @@ impl Observer {
             let mut tally = Tally::default();
             for completion in of_topic {
                 self.run_ended(completion, clock);
+                noting::completed(&self.desk, completion, clock);
                 tally.merge(&completion.report.tally);
             }
             for (event_type, finish, count) in tally.rows() {
@@ -169,9 +171,13 @@ impl Observer {
             Output::RetryScheduled { partition, ticket, attempt, at, cause } => {
                 self.reporter.failed(*ticket, cause);
                 let wait = at.since(now);
+                noting::retry(&self.desk, partition, ticket.offset, attempt.0, wait, cause);
                 self.metrics.retry_scheduled(partition, ticket.offset, *attempt, wait, cause);
             }
-            Output::DeadLetter(letter) => self.letters.sent(letter, &self.desk),
+            Output::DeadLetter(letter) => {
+                noting::dead_letter(&self.desk, letter);
+                self.letters.sent(letter, &self.desk);
+            }
             Output::Commit { generation, .. } => {
                 self.asked.insert(*generation, now);
             }
@@ -214,6 +220,7 @@ impl Observer {
             state: self.state,
             halted: self.halted.clone(),
             store_reachable: self.store_reachable,
+            brokers_away: self.logs.brokers_are_away(),
             partitions: self.reporter.partitions(now, &snapshot),
             topic_partitions: self.logs.topic_partitions(),
             runs_in_flight: snapshot.runs_in_flight,

@@ -3,13 +3,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::adapters::registry;
 use crate::adapters::store::SqliteStore;
 use crate::codec::Codec;
 use crate::config::{Config, StoreUrl};
@@ -21,10 +21,12 @@ use crate::runtime::ending::Ending;
 use crate::runtime::group::Group;
 use crate::runtime::inbox::Control;
 use crate::runtime::logs::Logs;
+use crate::runtime::relay::Relay;
+use crate::runtime::schemas::Schemas;
 use crate::runtime::start::StartRules;
 use crate::runtime::threads::HandlerThreads;
 use crate::runtime::wiring;
-use crate::runtime::worker::Desk;
+use crate::runtime::worker::{Desk, STORE};
 use crate::telemetry::{GroupShape, Metrics, MetricsError, Status, TopicShape};
 
 /// How often the ends of logs are looked up, for lag.
@@ -41,10 +43,13 @@ pub struct Service {
     store: SqliteStore,
     producer: Producer,
     codec: Codec,
+    schemas: Option<Arc<Schemas>>,
     metrics: Metrics,
     threads: HandlerThreads,
     /// What runs beside the groups; ends with them.
     helpers: JoinSet<()>,
+    /// Stops the relay before its next step.
+    stop_relaying: Option<Arc<AtomicBool>>,
 }
 
 /// Resolves to a group's name and how it ended.
@@ -87,8 +92,7 @@ impl Service {
         if groups.is_empty() {
             return Err(StartError::NothingToDo);
         }
-        let codec = registry::codec(wiring::limits(config), config.registry.directory.as_deref())
-            .map_err(StartError::Schemas)?;
+        let (codec, server) = wiring::schemas(config).map_err(StartError::Schemas)?;
         let store = open_store(config).await?;
         let producer = Producer::start(&wiring::producer(config))?;
         metrics.board().connected_to(&config.kafka.brokers.to_string());
@@ -98,10 +102,13 @@ impl Service {
             controls: Vec::new(),
             store,
             producer,
+            schemas: server
+                .map(|server| Arc::new(Schemas::new(codec.clone(), Arc::new(server), config.registry.grace))),
             codec,
             metrics,
             threads: HandlerThreads::start().map_err(|error| StartError::Thread(error.to_string()))?,
             helpers: JoinSet::new(),
+            stop_relaying: None,
         };
         let clock = Clock::start();
         let share = groups.len();
@@ -113,6 +120,7 @@ impl Service {
             }
         }
         service.keep_expanding();
+        service.keep_relaying();
         Ok(service)
     }
 
@@ -139,6 +147,9 @@ impl Service {
     /// Asks every group to take no more work and to leave within the span.
     pub fn drain(&self, within: Duration) {
         self.metrics.board().draining();
+        if let Some(stop) = &self.stop_relaying {
+            stop.store(true, Ordering::Relaxed);
+        }
         for control in &self.controls {
             // A group that has ended needs no word.
             drop(control.send(Control::Drain { within }));
@@ -168,9 +179,15 @@ impl Service {
     ) -> Result<(), StartError> {
         let effect = config.effects.named(&group.name);
         let consumer = wiring::consumer(config, &group, &effect, self.store.id(), share, broker);
+        let topics = consumer.topics.clone();
         let metrics = Arc::new(self.metrics.group(&shape(&consumer, &group))?);
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
-        let desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), store);
+        let mut desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), store)
+            .noting(self.metrics.board().journal());
+        desk.schemas.clone_from(&self.schemas);
+        let meter = Arc::clone(&metrics);
+        desk.meter =
+            Arc::new(move |dependency, went_well, took| meter.requested(dependency, went_well, took));
         let name = Arc::clone(&desk.group);
         let rules = StartRules::new(config, &group, &effect, &desk.retry_topic);
         let settings = wiring::settings(config, &group, &effect, share);
@@ -197,7 +214,7 @@ impl Service {
             // The receiver is gone only when nobody waits for the end any more.
             drop(done.send(driver.run().await));
         });
-        self.helpers.spawn(logs.keep_fresh(edge, LOG_INTERVAL));
+        self.helpers.spawn(logs.keep_fresh(edge, topics, LOG_INTERVAL));
         self.controls.push(control);
         self.running.push(Box::pin(async move {
             let lost =
@@ -205,6 +222,14 @@ impl Service {
             (name.to_string(), ended.await.unwrap_or_else(|_| lost()))
         }));
         Ok(())
+    }
+
+    /// Publishes what is due in the outbox, beside the groups.
+    fn keep_relaying(&mut self) {
+        let (store, producer) = (self.store.clone(), self.producer.clone());
+        let relay = Relay::new(store, producer, self.codec.clone(), self.metrics.clone());
+        self.stop_relaying = Some(relay.stop());
+        self.helpers.spawn(relay.run());
     }
 
     /// Expands announcements to subscribers in chunks, beside the groups.
@@ -245,7 +270,7 @@ fn shape(consumer: &ConsumerConfig, group: &Group) -> GroupShape {
         group: consumer.group.clone(),
         handler: group.name.clone(),
         topics: topics.collect(),
-        dependencies: std::iter::once("store")
+        dependencies: std::iter::once(STORE)
             .chain(group.dependencies.iter().copied())
             .map(str::to_owned)
             .collect(),

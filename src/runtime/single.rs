@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use postroom_core::{Failure, Outcome, Run, RunResult};
+use postroom_core::{Outcome, Run, RunResult};
 
 use crate::event::{Envelope, RawRecord};
 use crate::handler::{Context, Error, Handler};
@@ -29,10 +29,10 @@ impl<H: Handler> Worker for Single<H> {
             let Some((_offset, record)) = run.records.into_iter().next() else {
                 return ended(RunResult::Done, Tally::default());
             };
-            let envelope = match desk.codec.envelope_of::<H::Event>(&record, desk.types) {
+            let envelope = match desk.envelope::<H::Event>(&record).await {
                 Ok(Some(envelope)) => envelope,
                 Ok(None) => return passed_over(OTHER, Finish::Skipped),
-                Err(error) => return RunReport::failed(Failure::from(error)),
+                Err(failure) => return RunReport::failed(failure),
             };
             let mut context = Context {
                 group: Arc::clone(&desk.group),
@@ -40,6 +40,7 @@ impl<H: Handler> Worker for Single<H> {
                 deadline: desk.deadline,
                 changes: Vec::new(),
                 store: Arc::clone(&desk.store),
+                meter: Arc::clone(&desk.meter),
             };
             match desk.in_time(handler.handle(&envelope, &mut context)).await {
                 Ok(Ok(())) => {}

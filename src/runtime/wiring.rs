@@ -2,7 +2,8 @@
 
 use postroom_core::{Flood, Pressure, Settings};
 
-use crate::codec::Limits;
+use crate::adapters::registry::{self, Credentials, RegistryServer, RegistrySettings};
+use crate::codec::{Codec, Limits};
 use crate::config::{Config, Effect, GroupProtocol, OnGap, Start};
 use crate::kafka::{self, Connection, ConsumerConfig, DeadLetterRoute, ProducerConfig, Protocol};
 use crate::ports::StoreId;
@@ -24,6 +25,44 @@ pub(crate) fn limits(config: &Config) -> Limits {
         max_record_bytes: config.topics.max_record_bytes.bytes().saturating_add(headers),
         ..Limits::default()
     }
+}
+
+/// Makes the codec, and the client of the registry server where one is configured.
+///
+/// # Errors
+/// One sentence with what cannot be used.
+pub(crate) fn schemas(config: &Config) -> Result<(Codec, Option<RegistryServer>), String> {
+    match registry_server(config)? {
+        Some(server) => Ok((Codec::without_schemas(limits(config)), Some(server))),
+        None => Ok((registry::codec(limits(config), config.registry.directory.as_deref())?, None)),
+    }
+}
+
+/// Makes the client of the registry server; `None` where none is configured.
+///
+/// # Errors
+/// One sentence with what cannot be used.
+pub fn registry_server(config: &Config) -> Result<Option<RegistryServer>, String> {
+    let registry = &config.registry;
+    let Some(url) = &registry.url else { return Ok(None) };
+    let url = url.parse().map_err(|error| format!("registry.url: {error}"))?;
+    let basic = || {
+        let password = registry.password.as_ref().map(|password| password.expose().to_owned());
+        let name = registry.username.clone()?;
+        Some(Credentials::Basic(name, password.unwrap_or_default()))
+    };
+    let token = registry.token.as_ref().map(|token| Credentials::Bearer(token.expose().to_owned()));
+    let authority = registry
+        .ca
+        .as_ref()
+        .map(|path| std::fs::read(path).map_err(|error| format!("registry.ca: {}: {error}", path.display())));
+    let settings = RegistrySettings {
+        url,
+        credentials: token.or_else(basic),
+        authorities: authority.transpose()?.into_iter().collect(),
+        timeout: registry.timeout,
+    };
+    RegistryServer::new(settings).map(Some).map_err(|error| error.to_string())
 }
 
 /// Where a group's dead letters go.

@@ -6,13 +6,17 @@ use std::sync::Arc;
 
 use postroom_core::{Class, Dependency, Ended, Failure, Outcome, Reason, Run, RunResult};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
-use crate::codec::Codec;
-use crate::event::{EventType, RawRecord};
+use crate::codec::{Codec, DecodeError, Event, SchemaRef};
+use crate::event::{Envelope, EventType, RawRecord};
+use crate::handler::{Meter, no_meter};
 use crate::kafka::REPLAY_OF;
 use crate::ports::{Applied, Claim, Store, StoreError, Unit};
 use crate::runtime::group::Group;
+use crate::runtime::schemas::Schemas;
 use crate::runtime::tally::{OTHER, Tally};
+use crate::telemetry::Journal;
 
 /// The claim under which a generation's units are applied, shared by its runs.
 pub(crate) type SharedClaim = Arc<Mutex<Claim>>;
@@ -25,8 +29,13 @@ pub(crate) struct Desk {
     /// The kinds of events that the group wants.
     pub(crate) types: &'static [EventType],
     pub(crate) codec: Codec,
+    /// Where schemas that the codec lacks are learnt; `None` where there is nobody to ask.
+    pub(crate) schemas: Option<Arc<Schemas>>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) deadline: std::time::Duration,
+    /// Counts requests to dependencies.
+    pub(crate) meter: Meter,
+    pub(crate) journal: Arc<Journal>,
 }
 
 /// Runs the runs of one group.
@@ -66,9 +75,44 @@ impl Desk {
             group: Arc::from(name),
             types: group.types,
             codec,
+            schemas: None,
             store,
             deadline: group.deadline,
+            meter: no_meter(),
+            journal: Arc::default(),
         }
+    }
+
+    /// Decodes a record, and learns its schema where it has to.
+    pub(crate) async fn envelope<E: Event>(
+        &self,
+        record: &RawRecord,
+    ) -> Result<Option<Envelope<E>>, Failure> {
+        match self.codec.envelope_of::<E>(record, self.types) {
+            Ok(envelope) => Ok(envelope),
+            Err(DecodeError::NeedsSchema(name)) if self.schemas.is_some() => {
+                self.learn(name).await?;
+                Ok(self.codec.envelope_of::<E>(record, self.types)?)
+            }
+            Err(error) => Err(Failure::from(error)),
+        }
+    }
+
+    /// Learns a schema that a record needs.
+    ///
+    /// # Errors
+    /// There is nobody to ask, or what the registry said.
+    pub(crate) async fn learn(&self, name: SchemaRef) -> Result<(), Failure> {
+        match &self.schemas {
+            Some(schemas) => schemas.learn(name).await,
+            None => Err(Failure::from(DecodeError::NeedsSchema(name))),
+        }
+    }
+
+    /// Notes in this journal what becomes of events.
+    pub(crate) fn noting(mut self, journal: &Arc<Journal>) -> Self {
+        self.journal = Arc::clone(journal);
+        self
     }
 
     /// Says whether a record was replayed from a dead letter.
@@ -102,6 +146,7 @@ impl Desk {
 
     /// Applies a unit; `Ok(None)` means fenced.
     pub(crate) async fn apply(&self, claim: &SharedClaim, unit: Unit) -> Result<Option<Outcome>, Failure> {
+        let began = Instant::now();
         let applied = match &unit.guard {
             crate::ports::Guard::Position { .. } => {
                 let mut claim = claim.lock().await;
@@ -113,6 +158,7 @@ impl Desk {
                 self.store.apply(&mut copy, unit).await
             }
         };
+        (self.meter)(STORE, applied.is_ok(), began.elapsed());
         match applied {
             Ok(Applied::Committed) => Ok(Some(Outcome::Done)),
             Ok(Applied::Duplicate) => Ok(Some(Outcome::Skipped)),
@@ -122,11 +168,14 @@ impl Desk {
     }
 }
 
+/// The store, as a dependency.
+pub(crate) const STORE: &str = "store";
+
 /// The class of a store's error: decided here, once.
 pub(crate) fn store_failure(error: StoreError) -> Failure {
     let message = error.to_string();
     match error {
-        StoreError::Away(_) => Failure::new(Class::Outage(Dependency("store".into())), "store_away", message),
+        StoreError::Away(_) => Failure::new(Class::Outage(Dependency(STORE.into())), "store_away", message),
         StoreError::Refused(_) => Failure::new(Class::Dead(Reason::Rejected), "store_refused", message),
         StoreError::Unusable(_) => Failure::new(Class::Fatal, "store_unusable", message),
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use postroom_core::{Generation, Run, RunId, TopicPartition};
+use postroom_core::{Attempt, Generation, Run, RunId, TopicPartition};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::event::RawRecord;
 use crate::runtime::age::WallClock;
 use crate::runtime::worker::{Desk, RunFuture, RunReport, SharedClaim, Worker, panic_failure};
+use crate::telemetry::Journal;
 
 /// A run that ended.
 #[derive(Debug)]
@@ -25,6 +26,10 @@ pub(crate) struct Completion {
     pub(crate) report: RunReport,
     pub(crate) took: Duration,
     pub(crate) records: usize,
+    /// Which attempt it was for its first record.
+    pub(crate) attempt: Attempt,
+    /// The first of its records, as many as the journal takes.
+    pub(crate) noted: Vec<RawRecord>,
     /// The timestamp of its first record.
     timestamp: Option<i64>,
 }
@@ -133,8 +138,10 @@ impl Workers {
             let pending = FuturesUnordered::new();
             // The end of one run is the beginning of the next: one look at the clock serves both.
             let mut now = Instant::now();
+            let mut passed_over = 0;
             for (run, claim) in runs {
-                let begun = Begun::at(now, &run);
+                let begun = Begun::at(now, &run, &desk.journal);
+                passed_over += begun.records.saturating_sub(begun.noted.len());
                 let mut future = worker.run(Arc::clone(&desk), run, claim);
                 let report = poll_once(&mut future);
                 now = Instant::now();
@@ -143,6 +150,7 @@ impl Workers {
                     None => pending.push(wait(begun, future, Arc::clone(&running))),
                 }
             }
+            desk.journal.pass_over(passed_over);
             if !ended.is_empty() && reports.send(ended).is_err() {
                 return;
             }
@@ -197,17 +205,22 @@ struct Begun {
     partition: TopicPartition,
     timestamp: Option<i64>,
     records: usize,
+    attempt: Attempt,
+    noted: Vec<RawRecord>,
     at: Instant,
 }
 
 impl Begun {
-    fn at(now: Instant, run: &Run<RawRecord>) -> Self {
+    fn at(now: Instant, run: &Run<RawRecord>, journal: &Journal) -> Self {
+        let admitted = journal.admits(run.records.len(), now.into_std());
         Self {
             run: run.id,
             generation: run.generation,
             partition: run.partition.clone(),
             timestamp: run.records.first().and_then(|(_, record)| record.timestamp()),
             records: run.records.len(),
+            attempt: run.attempt,
+            noted: run.records.iter().take(admitted).map(|(_, record)| record.clone()).collect(),
             at: now,
         }
     }
@@ -220,6 +233,8 @@ impl Begun {
             report,
             took: now.saturating_duration_since(self.at),
             records: self.records,
+            attempt: self.attempt,
+            noted: self.noted,
             timestamp: self.timestamp,
         }
     }

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::telemetry::group::unix_seconds;
+use crate::telemetry::journal::Journal;
 use crate::telemetry::status::{
     GroupReport, GroupState, GroupStatus, PartitionReport, PartitionStatus, Status, Totals,
 };
-use crate::telemetry::verdict::{Sample, judge};
+use crate::telemetry::verdict::{Sample, Verdict, judge};
 
 /// What the pages read. Locks are held for the time of a copy, never over anything that can wait.
 pub struct Board {
@@ -16,6 +17,7 @@ pub struct Board {
     started: Instant,
     started_at: f64,
     state: Mutex<State>,
+    journal: Arc<Journal>,
 }
 
 /// The answer of a health page.
@@ -35,7 +37,13 @@ impl Board {
             started: Instant::now(),
             started_at: unix_seconds(),
             state: Mutex::default(),
+            journal: Arc::default(),
         }
+    }
+
+    /// Returns the journal of what the groups did with single events.
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
     }
 
     /// Says which brokers the process talks to.
@@ -75,7 +83,7 @@ impl Board {
         health(ill)
     }
 
-    /// Says whether the process does its work: every group is a member, the store answers, no shutdown has begun.
+    /// Says whether the process does its work: every group is a member, the store and a broker answer, no shutdown has begun.
     pub fn readiness(&self) -> Health {
         let state = self.lock();
         let mut ill: Vec<_> = state.groups.values().filter_map(Entry::unready).collect();
@@ -161,7 +169,7 @@ impl Entry {
     fn publish(&mut self, now: Duration, report: GroupReport, totals: Totals) -> Vec<(String, i32)> {
         self.beat = now;
         let partitions: Vec<_> =
-            report.partitions.iter().map(|one| self.partition(now, one, &report.waiting_on)).collect();
+            report.partitions.iter().map(|one| self.partition(now, one, &report)).collect();
         let gone = |key: &(String, i32)| {
             !report.partitions.iter().any(|one| one.topic == key.0 && one.partition == key.1)
         };
@@ -175,6 +183,7 @@ impl Entry {
             state: report.state,
             halted: report.halted,
             store_reachable: report.store_reachable,
+            brokers_away: report.brokers_away,
             partitions,
             runs_in_flight: report.runs_in_flight,
             retries_waiting: report.retries_waiting,
@@ -184,12 +193,7 @@ impl Entry {
         departed
     }
 
-    fn partition(
-        &mut self,
-        now: Duration,
-        report: &PartitionReport,
-        waiting_on: &[String],
-    ) -> PartitionStatus {
+    fn partition(&mut self, now: Duration, report: &PartitionReport, group: &GroupReport) -> PartitionStatus {
         let window = self.windows.entry((report.topic.clone(), report.partition)).or_default();
         if let (Some(position), Some(end)) = (report.position, report.end) {
             window.push_back(Sample { at: now.as_secs_f64(), position, end });
@@ -197,7 +201,11 @@ impl Entry {
                 window.pop_front();
             }
         }
-        let verdict = judge(report, window.make_contiguous(), waiting_on);
+        let verdict = if group.brokers_away {
+            Verdict::BrokersAway
+        } else {
+            judge(report, window.make_contiguous(), &group.waiting_on)
+        };
         PartitionStatus {
             topic: report.topic.clone(),
             partition: report.partition,
@@ -244,6 +252,9 @@ impl Entry {
             GroupState::Draining | GroupState::Stopped => Some(format!("{group}: shutting down")),
             GroupState::Running if !self.status.store_reachable => {
                 Some(format!("{group}: the store does not answer"))
+            }
+            GroupState::Running if self.status.brokers_away => {
+                Some(format!("{group}: no Kafka broker answers"))
             }
             GroupState::Running => None,
         }

@@ -160,6 +160,10 @@ families! {
         "Messages whose effects were there already.";
     decode_failures: counter "postroom_decode_failures_total" ["group" "topic" "detail"]
         "Messages that could not be decoded, by what was wrong with them.";
+    outbox_pending: count "postroom_outbox_pending_rows" []
+        "Mails and deliveries that are asked for and not at their end, in the store.";
+    outbox_oldest: gauge "postroom_outbox_oldest_timestamp_seconds" []
+        "Since when the oldest one that is due waits to be published; 0 where none waits.";
     log_events: counter "postroom_log_events_total" ["level"]
         "Log events, those that were left out as repeats included.";
     drain_seconds: DRAIN "postroom_shutdown_drain_seconds" []
@@ -223,6 +227,8 @@ impl Metrics {
         let labels = [&build.version, &build.revision, &build.rustc, &build.librdkafka];
         families.build_info.get_metric_with_label_values(&labels)?.set(1);
         families.drain_seconds.get_metric_with_label_values::<&str>(&[])?;
+        families.outbox_pending.get_metric_with_label_values::<&str>(&[])?;
+        families.outbox_oldest.get_metric_with_label_values::<&str>(&[])?;
         for level in LEVELS {
             families.log_events.get_metric_with_label_values(&[level])?;
         }
@@ -246,6 +252,18 @@ impl Metrics {
     pub fn drained(&self, took: Duration) {
         if let Ok(drain) = self.families.drain_seconds.get_metric_with_label_values::<&str>(&[]) {
             drain.observe(took.as_secs_f64());
+        }
+    }
+
+    /// Tells what waits in the outbox; `oldest_due` in milliseconds since the Unix epoch.
+    pub(crate) fn outbox(&self, pending: u64, oldest_due: Option<i64>) {
+        let Families { outbox_pending, outbox_oldest, .. } = &*self.families;
+        if let Ok(rows) = outbox_pending.get_metric_with_label_values::<&str>(&[]) {
+            rows.set(i64::try_from(pending).unwrap_or(i64::MAX));
+        }
+        if let Ok(oldest) = outbox_oldest.get_metric_with_label_values::<&str>(&[]) {
+            let since = Duration::from_millis(oldest_due.and_then(|at| u64::try_from(at).ok()).unwrap_or(0));
+            oldest.set(since.as_secs_f64());
         }
     }
 

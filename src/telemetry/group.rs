@@ -281,9 +281,9 @@ impl GroupMetrics {
     }
 
     /// A request to a dependency ended.
-    pub fn requested<V, E>(&self, dependency: &str, result: &Result<V, E>, took: Duration) {
+    pub fn requested(&self, dependency: &str, went_well: bool, took: Duration) {
         let [ok, error] = REQUEST_OUTCOMES;
-        let labels = [self.group.as_str(), dependency, if result.is_ok() { ok } else { error }];
+        let labels = [self.group.as_str(), dependency, if went_well { ok } else { error }];
         if let Ok(counter) = self.families.effect_requests.get_metric_with_label_values(&labels) {
             counter.inc();
         }

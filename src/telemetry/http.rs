@@ -42,14 +42,15 @@ pub enum HttpError {
 }
 
 impl HttpServer {
-    /// Starts the server that the configuration asks for, if it asks for one.
+    /// Starts the server that the configuration asks for, if it asks for one. `extra` are further pages, for those who
+    /// may use the API.
     ///
     /// # Errors
     /// As [`start`](Self::start).
-    pub fn configured(config: &Config, metrics: &Metrics) -> Result<Option<Self>, HttpError> {
+    pub fn configured(config: &Config, metrics: &Metrics, extra: Router) -> Result<Option<Self>, HttpError> {
         let wanted = config.http.enabled;
         wanted
-            .then(|| Self::start(config.http.listen, config.admin.token.clone(), metrics.clone()))
+            .then(|| Self::start(config.http.listen, config.admin.token.clone(), metrics.clone(), extra))
             .transpose()
     }
 
@@ -57,7 +58,12 @@ impl HttpServer {
     ///
     /// # Errors
     /// The address is taken, or the thread cannot be started.
-    pub fn start(listen: Listen, token: Option<Secret>, metrics: Metrics) -> Result<Self, HttpError> {
+    pub fn start(
+        listen: Listen,
+        token: Option<Secret>,
+        metrics: Metrics,
+        extra: Router,
+    ) -> Result<Self, HttpError> {
         let failed = |cause| HttpError::Listen { address: listen.0, cause };
         let listener = TcpListener::bind(listen.0).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
@@ -66,7 +72,7 @@ impl HttpServer {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(HttpError::Thread)?;
         let (stop, stopped) = oneshot::channel();
-        let serve = move || runtime.block_on(serve(listener, router(pages), stopped));
+        let serve = move || runtime.block_on(serve(listener, router(pages, extra), stopped));
         let thread =
             std::thread::Builder::new().name("http".to_owned()).spawn(serve).map_err(HttpError::Thread)?;
         Ok(Self { address, stop: Some(stop), thread: Some(thread) })
@@ -132,14 +138,15 @@ fn access(listen: Listen, token: Option<Secret>) -> Access {
     }
 }
 
-fn router(pages: Pages) -> Router {
-    let api = Router::new().route("/api/status", get(status)).layer(from_fn_with_state(pages.clone(), guard));
+fn router(pages: Pages, extra: Router) -> Router {
+    let api = Router::new().route("/api/status", get(status)).with_state(pages.clone()).merge(extra);
+    let api = api.layer(from_fn_with_state(pages.clone(), guard));
     Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .merge(api)
         .with_state(pages)
+        .merge(api)
 }
 
 async fn metrics(State(pages): State<Pages>) -> Response {

@@ -11,6 +11,7 @@ mod board;
 mod families;
 mod group;
 pub mod http;
+mod journal;
 pub mod log;
 mod outcome;
 mod reference;
@@ -22,6 +23,7 @@ mod verdict;
 pub use board::{Board, Health};
 pub use families::{BuildInfo, Family, Metrics, MetricsError};
 pub use group::{GroupMetrics, GroupShape, TopicShape};
+pub use journal::{Deed, DeedEnd, Described, Journal, JournalEvent, RecordPlace};
 pub use outcome::{CommitOutcome, Ending, MetadataFault, RebalanceKind, RetryReason};
 pub use reference::reference;
 pub use status::{

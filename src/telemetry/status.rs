@@ -34,6 +34,8 @@ pub struct GroupReport {
     pub halted: Option<String>,
     /// Whether the store answers; `true` for groups without effects in it.
     pub store_reachable: bool,
+    /// Whether no broker answers.
+    pub brokers_away: bool,
     /// Its partitions in this process.
     pub partitions: Vec<PartitionReport>,
     /// How many partitions each topic has on the cluster.
@@ -124,6 +126,8 @@ pub struct GroupStatus {
     pub halted: Option<String>,
     /// Whether the store answers.
     pub store_reachable: bool,
+    /// Whether no broker answers.
+    pub brokers_away: bool,
     /// Its partitions in this process.
     pub partitions: Vec<PartitionStatus>,
     /// Runs in flight.

@@ -15,6 +15,8 @@ pub enum Verdict {
         /// The record.
         head: Head,
     },
+    /// No broker answers: what is in the log is not known.
+    BrokersAway,
     /// It has work, and more is done than comes in.
     CatchingUp {
         /// In how many seconds it will have caught up, where that can be said.
@@ -59,6 +61,7 @@ impl fmt::Display for Verdict {
                 }
                 write!(f, ", {})", head.error)
             }
+            Self::BrokersAway => f.write_str("waiting-on kafka (no broker answers)"),
             Self::CatchingUp { eta: Some(eta) } => write!(f, "catching-up (ETA {})", rounded(*eta)),
             Self::CatchingUp { eta: None } => f.write_str("catching-up"),
             Self::CaughtUp => f.write_str("caught-up"),

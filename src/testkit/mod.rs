@@ -2,6 +2,7 @@
 
 mod play;
 mod report;
+pub mod search_contract;
 pub mod store_contract;
 mod test_bench;
 

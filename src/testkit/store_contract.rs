@@ -22,6 +22,9 @@
 //! ```
 #![expect(clippy::expect_used, reason = "a contract speaks by panicking")]
 
+pub mod endpoints;
+pub mod outbox;
+
 use std::future::Future;
 
 use postroom_core::{Attempt, Offset, Partition, Topic, TopicPartition};
@@ -58,6 +61,8 @@ pub async fn everything<B: Bench>(bench: &B) {
     attempts_are_kept_and_never_go_back(bench).await;
     of_concurrent_claims_one_is_the_last(bench).await;
     identity_is_the_same_on_every_handle(bench).await;
+    endpoints::are_kept_as_they_were_put(bench).await;
+    endpoints::are_disabled_once_and_removed(bench).await;
 }
 
 /// The first claim of a partition has epoch 1, no position and no attempts; each further one is higher.

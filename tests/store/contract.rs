@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use postroom::adapters::store::SqliteStore;
 use postroom::ports::{Param, Store, StoreError};
+use postroom::testkit::search_contract;
 use postroom::testkit::store_contract::{self, Bench};
 
 struct OnFile(PathBuf);
@@ -41,10 +42,34 @@ async fn store_in_memory_keeps_the_contract() {
 }
 
 #[tokio::test]
+async fn outbox_in_memory_keeps_the_contract() {
+    store_contract::outbox::everything(&InMemory(SqliteStore::in_memory().unwrap())).await;
+}
+
+#[tokio::test]
+async fn outbox_on_a_file_keeps_the_contract_over_several_handles() {
+    let folder = tempfile::tempdir().unwrap();
+
+    store_contract::outbox::everything(&OnFile(folder.path().join("postroom.db"))).await;
+}
+
+#[tokio::test]
 async fn store_on_a_file_keeps_the_contract_over_several_handles() {
     let folder = tempfile::tempdir().unwrap();
 
     store_contract::everything(&OnFile(folder.path().join("postroom.db"))).await;
+}
+
+#[tokio::test]
+async fn search_in_memory_keeps_the_contract() {
+    search_contract::everything(&InMemory(SqliteStore::in_memory().unwrap())).await;
+}
+
+#[tokio::test]
+async fn search_on_a_file_keeps_the_contract_over_several_handles() {
+    let folder = tempfile::tempdir().unwrap();
+
+    search_contract::everything(&OnFile(folder.path().join("postroom.db"))).await;
 }
 
 #[tokio::test]

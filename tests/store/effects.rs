@@ -64,11 +64,11 @@ async fn told(store: &SqliteStore) -> serde_json::Value {
 async fn author_hears_once_of_comments_that_came_before_the_post() {
     let store = SqliteStore::in_memory().unwrap();
     for event in [comment("c1", "p", "ann", 1), comment("c2", "p", "bob", 2), comment("c3", "p", "cat", 3)] {
-        tell(&store, &Notify, None, &event).await;
+        tell(&store, &Notify::default(), None, &event).await;
     }
     let before = told(&store).await["notifications"]["ann"]["comment"].clone();
 
-    tell(&store, &Notify, None, &post("e", "p", "ann", 9)).await;
+    tell(&store, &Notify::default(), None, &post("e", "p", "ann", 9)).await;
 
     let after = told(&store).await["notifications"].clone();
     assert_eq!(before, serde_json::json!({ "c2": ["c2", 2], "c3": ["c3", 3] }));
@@ -115,10 +115,10 @@ async fn replayed_events_are_judged_by_their_time() {
 #[tokio::test]
 async fn replayed_comment_is_told_to_those_who_had_commented_by_its_time() {
     let store = SqliteStore::in_memory().unwrap();
-    tell(&store, &Notify, None, &comment("c1", "p", "ann", 10)).await;
-    tell(&store, &Notify, None, &comment("c3", "p", "cat", 30)).await;
+    tell(&store, &Notify::default(), None, &comment("c1", "p", "ann", 10)).await;
+    tell(&store, &Notify::default(), None, &comment("c3", "p", "cat", 30)).await;
 
-    tell(&store, &Notify, Some("retry.postroom.notify"), &comment("c2", "p", "bob", 20)).await;
+    tell(&store, &Notify::default(), Some("retry.postroom.notify"), &comment("c2", "p", "bob", 20)).await;
 
     let rows = told(&store).await["notifications"].clone();
     assert_eq!(rows["ann"]["comment"], serde_json::json!({ "c2": ["c2", 20], "c3": ["c3", 30] }));
@@ -128,12 +128,12 @@ async fn replayed_comment_is_told_to_those_who_had_commented_by_its_time() {
 #[tokio::test]
 async fn notifications_stay_when_the_comment_goes() {
     let store = SqliteStore::in_memory().unwrap();
-    tell(&store, &Notify, None, &post("e", "p", "ann", 1)).await;
-    tell(&store, &Notify, None, &comment("c", "p", "bob", 2)).await;
+    tell(&store, &Notify::default(), None, &post("e", "p", "ann", 1)).await;
+    tell(&store, &Notify::default(), None, &comment("c", "p", "bob", 2)).await;
     let (event_id, comment_id, post_id) = ("r".to_owned(), "c".to_owned(), "p".to_owned());
     let gone = CommentRemoved { event_id, comment_id, post_id, occurred_at: 3, ..CommentRemoved::default() };
 
-    tell(&store, &Notify, None, &BlogEvent::CommentRemoved(gone)).await;
+    tell(&store, &Notify::default(), None, &BlogEvent::CommentRemoved(gone)).await;
 
     assert_eq!(told(&store).await["notifications"]["ann"]["comment"], serde_json::json!({ "c": ["c", 2] }));
 }
@@ -145,16 +145,16 @@ async fn announcement_is_expanded_in_chunks_by_several_owners_and_reaches_everyb
     let owners = [SqliteStore::open(&path).unwrap(), SqliteStore::open(&path).unwrap()];
     for number in 0..10 {
         let name = format!("u{number}");
-        tell(&owners[0], &Notify, None, &user(&format!("r{number}"), &name, number != 4, 1)).await;
+        tell(&owners[0], &Notify::default(), None, &user(&format!("r{number}"), &name, number != 4, 1)).await;
     }
-    tell(&owners[0], &Notify, None, &post("e", "p", "u7", 5)).await;
+    tell(&owners[0], &Notify::default(), None, &post("e", "p", "u7", 5)).await;
 
     let first = owners[0].expand_fan_out(3).await.unwrap();
     let (left, right) = tokio::join!(owners[0].expand_fan_out(3), owners[1].expand_fan_out(3));
     let mut written = first.written + left.unwrap().written + right.unwrap().written;
     let open = owners[0].summary(0).await.unwrap().fan_outs_open;
     // A subscriber who registers late is caught up.
-    tell(&owners[1], &Notify, None, &user("r99", "u00", true, 4)).await;
+    tell(&owners[1], &Notify::default(), None, &user("r99", "u00", true, 4)).await;
     while let step = owners[1].expand_fan_out(2).await.unwrap()
         && step.rest == Rest::More
     {
@@ -174,8 +174,8 @@ async fn announcement_is_expanded_in_chunks_by_several_owners_and_reaches_everyb
 #[tokio::test]
 async fn announcement_that_an_older_unsubscription_forbids_is_taken_back() {
     let store = SqliteStore::in_memory().unwrap();
-    tell(&store, &Notify, None, &user("r", "ann", true, 1)).await;
-    tell(&store, &Notify, None, &post("e", "p", "bob", 5)).await;
+    tell(&store, &Notify::default(), None, &user("r", "ann", true, 1)).await;
+    tell(&store, &Notify::default(), None, &post("e", "p", "bob", 5)).await;
     store.expand_fan_out(100).await.unwrap();
     let before = told(&store).await["notifications"]["ann"]["post"].clone();
     let unsubscribed = |event_id: &str, occurred_at| {
@@ -189,9 +189,9 @@ async fn announcement_that_an_older_unsubscription_forbids_is_taken_back() {
         })
     };
 
-    tell(&store, &Notify, None, &unsubscribed("later", 6)).await;
+    tell(&store, &Notify::default(), None, &unsubscribed("later", 6)).await;
     let later = told(&store).await["notifications"]["ann"]["post"].clone();
-    tell(&store, &Notify, None, &unsubscribed("earlier", 4)).await;
+    tell(&store, &Notify::default(), None, &unsubscribed("earlier", 4)).await;
     let earlier = told(&store).await["notifications"]["ann"]["post"].clone();
 
     assert_eq!(before, serde_json::json!({ "p": ["e", 5] }));
@@ -207,7 +207,7 @@ fn event_at_fault_is_named_and_leaves_the_changes_of_those_before() {
     for wrong in wrong {
         let events = [comment("c1", "p", "ann", 1), wrong, comment("c3", "p", "ann", 1)];
         let envelopes = events.map(|event| crate::play::envelope(&place, 0, &event));
-        let effects: [&dyn StoreEffect<Event = BlogEvent>; 2] = [&Project, &Notify];
+        let effects: [&dyn StoreEffect<Event = BlogEvent>; 2] = [&Project, &Notify::default()];
         for effect in effects {
             let mut changes = Changes::default();
             effect.apply(&envelopes[0], &mut changes).unwrap();
@@ -232,7 +232,7 @@ async fn summary_counts_what_is_visible() {
         user("r", "ann", false, 1),
     ] {
         tell(&store, &Project, None, &event).await;
-        tell(&store, &Notify, None, &event).await;
+        tell(&store, &Notify::default(), None, &event).await;
     }
 
     let summary = store.summary(1).await.unwrap();

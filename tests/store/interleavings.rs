@@ -134,7 +134,7 @@ fn event(number: usize, step: Step) -> BlogEvent {
 /// Plays the events one by one, in their order over all topics.
 async fn one_by_one(store: &SqliteStore, logs: &crate::play::Logs, events: &[BlogEvent]) {
     let mut project = crate::play::Reader::new(Project, store, logs).await;
-    let mut notify = crate::play::Reader::new(Notify, store, logs).await;
+    let mut notify = crate::play::Reader::new(Notify::default(), store, logs).await;
     for event in events {
         let place = crate::play::place(event);
         assert_eq!(project.read(store, logs, &place, 1).await, Applied::Committed);

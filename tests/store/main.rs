@@ -4,6 +4,8 @@ mod contract;
 mod effects;
 mod interleavings;
 mod kills;
+mod outbox;
 mod play;
 mod sample;
+mod search;
 mod sqlite;

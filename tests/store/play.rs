@@ -102,7 +102,7 @@ pub(crate) async fn play(
     largest: usize,
 ) {
     let mut project = Reader::new(postroom::effects::Project, store, logs).await;
-    let mut notify = Reader::new(postroom::effects::Notify, store, logs).await;
+    let mut notify = Reader::new(postroom::effects::Notify::default(), store, logs).await;
     loop {
         let (to_project, to_notify) = (project.open(logs), notify.open(logs));
         let open = to_project.len() + to_notify.len();

@@ -54,6 +54,13 @@ pub struct SunkMail {
     pub raw: Vec<u8>,
 }
 
+impl SunkMail {
+    /// Returns the headers in their order, as they read.
+    pub fn headers(&self) -> Vec<(String, String)> {
+        read::headers(&self.raw)
+    }
+}
+
 /// A sink that listens, but serves nobody yet.
 #[derive(Debug)]
 pub struct Listening {

@@ -28,6 +28,14 @@ pub(super) fn parts(raw: &[u8]) -> Parts {
     parts
 }
 
+/// Returns a message's headers in their order, as they read.
+pub(super) fn headers(raw: &[u8]) -> Vec<(String, String)> {
+    let whole = String::from_utf8_lossy(raw);
+    let (headers, _body) = split(&whole);
+    let pairs = headers.split("\r\n").filter_map(|line| line.split_once(':'));
+    pairs.map(|(name, value)| (name.to_owned(), words(value.trim()))).collect()
+}
+
 fn add(parts: &mut Parts, headers: &str, body: &str) {
     let decoded = match field(headers, "content-transfer-encoding").to_ascii_lowercase().as_str() {
         "quoted-printable" => text(unquoted(body)),

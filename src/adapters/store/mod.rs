@@ -3,8 +3,15 @@
 //! How a row answers to an event is one rule (`life`) for every engine; the engine loads and saves rows.
 
 mod life;
+mod plain;
+mod query;
 mod reading;
+mod segment;
+mod snippet;
 mod sqlite;
 
-pub use reading::{AuthorLine, PositionRow, PostLine, ReasonCount, Summary};
+pub use reading::{
+    AuthorLine, NotificationRow, PositionRow, PostLine, ReasonCount, RequestAttempt, RequestState,
+    RequestStory, Summary, ThumbnailFileLine, ThumbnailLine,
+};
 pub use sqlite::{SqliteSettings, SqliteStore};

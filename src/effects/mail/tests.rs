@@ -93,6 +93,10 @@ impl Ledger for InMemory {
             Ok(())
         })
     }
+
+    fn died<'a>(&'a self, _id: &'a str, _now: i64, _why: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(async { unasked() })
+    }
 }
 
 impl Endpoints for InMemory {
@@ -205,6 +209,7 @@ impl Bench {
             deadline: Duration::from_secs(30),
             changes: Vec::new(),
             store: Arc::<InMemory>::clone(&self.store),
+            meter: crate::handler::no_meter(),
         };
         let result = self.mail.handle(&envelope(request), &mut context).await;
         let closed = context.changes.into_iter().map(|change| {

@@ -123,6 +123,10 @@ impl Edge for FakeEdge {
         Box::pin(async { Ok(LogRange { start: Offset(0), end: Offset(1_000) }) })
     }
 
+    fn partition_count<'a>(&'a self, _: &'a str) -> EdgeFuture<'a, usize> {
+        Box::pin(async { Ok(1) })
+    }
+
     fn close(&self, _: Moment) {
         self.note(Asked::Close);
         self.tell(EdgeEvent::Stopped(Ok(())));

@@ -13,8 +13,10 @@ mod edge;
 mod failures;
 mod handlers;
 mod life;
+mod noted;
 mod once;
 mod store;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +44,7 @@ use crate::runtime::inbox::Control;
 use crate::runtime::logs::Logs;
 use crate::runtime::start::StartRules;
 use crate::runtime::worker::Desk;
-use crate::telemetry::{Board, BuildInfo, GroupMetrics, GroupShape, Metrics, TopicShape};
+use crate::telemetry::{Board, BuildInfo, GroupMetrics, GroupShape, Journal, Metrics, TopicShape};
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -54,6 +56,7 @@ struct Trial {
     edge: Arc<FakeEdge>,
     store: Flaky,
     log: Log,
+    journal: Arc<Journal>,
     metrics: Arc<GroupMetrics>,
     control: UnboundedSender<Control>,
     driver: JoinHandle<Ending>,
@@ -74,6 +77,7 @@ impl Trial {
         codec.add_schema(Some(SCHEMA), None, Like::TYPE.schema).unwrap();
         let config = load(&Sources::default()).unwrap().config;
         let desk = Desk::new(&group, "test.", codec.clone(), Arc::new(store.clone()));
+        let journal = Arc::clone(&desk.journal);
         let rules = StartRules::new(&config, &group, &Effect::default(), &desk.retry_topic);
         let mut settings = group.settings(1);
         settings.commit_interval = Duration::from_millis(5);
@@ -94,7 +98,7 @@ impl Trial {
             shutdown_deadline: Duration::from_secs(5),
         });
         let driver = tokio::spawn(driver.run());
-        Self { edge, store, log, metrics, control, driver, codec, clock }
+        Self { edge, store, log, journal, metrics, control, driver, codec, clock }
     }
 
     /// Hands the partition `likes/0` out, as if Kafka had committed `next`.

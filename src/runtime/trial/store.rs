@@ -107,6 +107,10 @@ impl Ledger for Flaky {
     fn attempt_failed<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()> {
         self.inner.attempt_failed(id, now, reply)
     }
+
+    fn died<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {
+        self.inner.died(id, now, why)
+    }
 }
 
 impl Endpoints for Flaky {

@@ -3,10 +3,21 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::ours;
+use super::{mails, webhooks};
 use crate::ports::{Expansion, Rest, StoreError};
 
-/// Looks at up to `limit` recipients: of late subscriptions first, then of the oldest announcements.
+/// Looks at up to `limit` recipients: of late subscriptions first, then of the oldest announcements. Endpoints have half
+/// of a step for themselves, so that neither waits for the whole of the other.
 pub(super) fn expand(connection: &Connection, limit: u32) -> Result<Expansion, StoreError> {
+    let told = webhooks::expand(connection, (limit / 2).max(1))?;
+    let announced = expand_announcements(connection, limit)?;
+    Ok(match told.rest {
+        Rest::More => Expansion { rest: Rest::More, ..announced },
+        Rest::Nothing => announced,
+    })
+}
+
+fn expand_announcements(connection: &Connection, limit: u32) -> Result<Expansion, StoreError> {
     let mut left = limit.max(1);
     let mut written = 0;
     while left > 0 {
@@ -52,10 +63,7 @@ fn announce(connection: &Connection, post: &str, cursor: &str, limit: u32) -> Re
         .map_err(ours)?;
     let mut written = 0;
     if let Some(to) = &to {
-        written = connection
-            .prepare_cached(ANNOUNCE)
-            .and_then(|mut statement| statement.execute(params![post, cursor, to]))
-            .map_err(ours)?;
+        written = mails::notify(connection, ANNOUNCE, params![post, cursor, to])?;
     }
     let cursor = to.filter(|_| looked_at == limit);
     connection
@@ -111,10 +119,8 @@ fn catch_up(connection: &Connection, late: &Late, limit: u32) -> Result<Step, St
     let looked_at = u32::try_from(posts.len()).unwrap_or(u32::MAX);
     let mut written = 0;
     if let Some((to_time, to_post)) = posts.last() {
-        written = connection
-            .prepare_cached(CATCH_UP)
-            .and_then(|mut statement| statement.execute(params![subscriber, time, post, to_time, to_post]))
-            .map_err(ours)?;
+        let values = params![subscriber, time, post, to_time, to_post];
+        written = mails::notify(connection, CATCH_UP, values)?;
         connection
             .prepare_cached("UPDATE catch_ups SET next_time = ?2, next_post = ?3 WHERE arrival = ?1")
             .and_then(|mut statement| statement.execute(params![arrival, to_time, to_post]))
@@ -136,7 +142,7 @@ const ANNOUNCE: &str = "INSERT INTO notifications (recipient, reason, subject, e
     WHERE f.post = ?1 AND s.subscriber <> f.author
       AND (SELECT subscribed FROM subscriptions t WHERE t.subscriber = s.subscriber AND t.since <= f.time
            ORDER BY t.since DESC LIMIT 1)
-    ON CONFLICT DO NOTHING";
+    ON CONFLICT DO NOTHING RETURNING recipient, reason, subject, event";
 
 const CATCH_UP: &str = "INSERT INTO notifications (recipient, reason, subject, event, time)
     SELECT ?1, 'post', f.post, f.event, f.time
@@ -144,4 +150,4 @@ const CATCH_UP: &str = "INSERT INTO notifications (recipient, reason, subject, e
     WHERE (f.time, f.post) > (?2, ?3) AND (f.time, f.post) <= (?4, ?5) AND f.author <> ?1
       AND (SELECT subscribed FROM subscriptions t WHERE t.subscriber = ?1 AND t.since <= f.time
            ORDER BY t.since DESC LIMIT 1)
-    ON CONFLICT DO NOTHING";
+    ON CONFLICT DO NOTHING RETURNING recipient, reason, subject, event";

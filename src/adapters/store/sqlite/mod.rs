@@ -1,18 +1,27 @@
 //! The store in one SQLite file: one host, any number of processes.
 
 mod cleaning;
+mod documents;
 mod dump;
 mod endpoints;
 mod error;
 mod fan_out;
+mod ledger;
+mod mails;
 mod outbox;
 mod position;
 mod project;
+mod queue;
 mod reads;
 mod schema;
+mod search;
 mod statement;
+mod stories;
+mod story;
 mod threads;
+mod thumbnails;
 mod unit;
+mod webhooks;
 mod writer;
 
 use std::path::Path;
@@ -25,7 +34,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use self::writer::{Work, work, write};
-use crate::adapters::store::{PositionRow, Summary};
+use crate::adapters::store::{NotificationRow, PositionRow, RequestStory, Summary};
 use crate::ports::{
     Applied, Claim, Expansion, FanOut, Guard, Param, Store, StoreError, StoreFuture, StoreId, Unit,
 };
@@ -135,6 +144,28 @@ impl SqliteStore {
     /// As the store's.
     pub async fn summary(&self, top: u32) -> Result<Summary, StoreError> {
         self.read(move |connection| reads::summary(connection, top)).await
+    }
+
+    /// Reads what became of the mails and deliveries that an event caused, up to `limit`, the oldest first.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn requests_of_event(&self, event: &str, limit: u32) -> Result<Vec<RequestStory>, StoreError> {
+        let event = event.to_owned();
+        self.read(move |connection| stories::requests_of_event(connection, &event, limit)).await
+    }
+
+    /// Returns up to `limit` notifications that an event caused, and how many there are.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn notifications_of_event(
+        &self,
+        event: &str,
+        limit: u32,
+    ) -> Result<(Vec<NotificationRow>, u64), StoreError> {
+        let event = event.to_owned();
+        self.read(move |connection| story::notifications(connection, &event, limit)).await
     }
 
     /// Reads all tables of `project` and `notify`, for comparison with an independent count. Large.

@@ -154,8 +154,47 @@ impl CommentRow {
 
 /// Something happened to a person's account.
 pub(super) fn person(connection: &Connection, change: &PersonChange) -> Result<(), StoreError> {
-    let statement = "SELECT state, since, created_by, name, email, subscribed, locale, content_time FROM people WHERE id = ?1";
-    let old = load(connection, statement, &change.user, |row| {
+    person_in(connection, &PEOPLE, change)
+}
+
+/// A table of people: `project` and `notify` keep one each, because each has its own position.
+pub(super) struct PeopleTable {
+    load: &'static str,
+    save: &'static str,
+}
+
+macro_rules! people_table {
+    ($table:literal) => {
+        PeopleTable {
+            load: concat!(
+                "SELECT state, since, created_by, name, email, subscribed, locale, content_time FROM ",
+                $table,
+                " WHERE id = ?1"
+            ),
+            save: concat!(
+                "INSERT INTO ",
+                $table,
+                " (id, state, since, created_by, name, email, subscribed, locale, content_time)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                 ON CONFLICT DO UPDATE SET state = excluded.state, since = excluded.since,
+                     created_by = excluded.created_by, name = excluded.name, email = excluded.email,
+                     subscribed = excluded.subscribed, locale = excluded.locale,
+                     content_time = excluded.content_time"
+            ),
+        }
+    };
+}
+
+const PEOPLE: PeopleTable = people_table!("people");
+pub(super) const CONTACTS: PeopleTable = people_table!("contacts");
+
+/// Something happened to a person's account, in one of the tables.
+pub(super) fn person_in(
+    connection: &Connection,
+    table: &PeopleTable,
+    change: &PersonChange,
+) -> Result<(), StoreError> {
+    let old = load(connection, table.load, &change.user, |row| {
         let content = PersonContent {
             name: row.get(3)?,
             email: row.get(4)?,
@@ -170,11 +209,6 @@ pub(super) fn person(connection: &Connection, change: &PersonChange) -> Result<(
         content_time: i64::MIN,
     });
     let Some(new) = old.after(change) else { return Ok(()) };
-    let statement = "INSERT INTO people (id, state, since, created_by, name, email, subscribed, locale, content_time)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-         ON CONFLICT DO UPDATE SET state = excluded.state, since = excluded.since,
-             created_by = excluded.created_by, name = excluded.name, email = excluded.email,
-             subscribed = excluded.subscribed, locale = excluded.locale, content_time = excluded.content_time";
     let values = params![
         change.user,
         new.life.state.code(),
@@ -186,7 +220,7 @@ pub(super) fn person(connection: &Connection, change: &PersonChange) -> Result<(
         new.content.locale,
         new.content_time
     ];
-    save(connection, statement, values)
+    save(connection, table.save, values)
 }
 
 struct PersonRow {

@@ -32,14 +32,20 @@ pub(super) fn summary(connection: &Connection, top: u32) -> Result<Summary, Stor
             authors: count("SELECT count(*) FROM author_stats")?,
             notifications: reasons(connection)?,
             fan_outs_open: count(
-                "SELECT (SELECT count(*) FROM fan_outs WHERE expanded_to IS NOT NULL) + (SELECT count(*) FROM catch_ups)",
+                "SELECT (SELECT count(*) FROM fan_outs WHERE expanded_to IS NOT NULL) + (SELECT count(*) FROM catch_ups)
+                     + (SELECT count(*) FROM webhook_fan_outs WHERE expanded_to IS NOT NULL)",
             )?,
+            requests_under_way: count(UNDER_WAY)?,
             top_posts: top_posts(connection, top)?,
             top_authors: top_authors(connection, top)?,
         })
     };
     read().map_err(ours)
 }
+
+/// What is due by the store's clock, with a relay, or out.
+const UNDER_WAY: &str = "SELECT count(*) FROM requests WHERE state IN (2, 3)
+    OR (state = 1 AND due <= CAST(unixepoch('subsec') * 1000 AS INTEGER))";
 
 fn reasons(connection: &Connection) -> rusqlite::Result<Vec<ReasonCount>> {
     connection

@@ -3,23 +3,27 @@
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::error::ours;
+use super::mails::{self, About};
 use crate::ports::{Arrival, StoreError, SubscriptionChange, ThreadComment, ThreadPost, Welcome};
 
 /// A comment was written: tells those who commented before, and the post's author or, where the post has not
 /// come yet, remembers to tell them.
 pub(super) fn comment(connection: &Connection, comment: &ThreadComment) -> Result<(), StoreError> {
-    let ThreadComment { post, comment, author, origin } = comment;
+    let ThreadComment { post, comment, author, origin, mail } = comment;
+    let about = About { post: Some(post), comment: Some(comment), author: Some(author) };
+    mails::source(connection, mail.as_ref(), origin, about)?;
     let (event, time) = (origin.event.as_str(), origin.time);
     // In the order of offsets everybody who is there came before; else the source time says who did.
     let until = match origin.arrival {
         Arrival::InOrder => i64::MAX,
         Arrival::OutOfOrder => time,
     };
-    execute(
+    mails::notify(
         connection,
         "INSERT INTO notifications (recipient, reason, subject, event, time)
          SELECT author, 'comment', ?2, ?4, ?5 FROM thread_participants
-         WHERE post = ?1 AND author <> ?3 AND since <= ?6 ON CONFLICT DO NOTHING",
+         WHERE post = ?1 AND author <> ?3 AND since <= ?6 ON CONFLICT DO NOTHING
+         RETURNING recipient, reason, subject, event",
         params![post, comment, author, event, time, until],
     )?;
     execute(
@@ -30,12 +34,13 @@ pub(super) fn comment(connection: &Connection, comment: &ThreadComment) -> Resul
     )?;
     match thread_author(connection, post)? {
         Some(recipient) if recipient == *author => Ok(()),
-        Some(recipient) => execute(
+        Some(recipient) => mails::notify(
             connection,
             "INSERT INTO notifications (recipient, reason, subject, event, time) VALUES (?1, 'comment', ?2, ?3, ?4)
-             ON CONFLICT DO NOTHING",
+             ON CONFLICT DO NOTHING RETURNING recipient, reason, subject, event",
             params![recipient, comment, event, time],
-        ),
+        )
+        .map(drop),
         None => execute(
             connection,
             "INSERT INTO thread_waiting (post, comment, author, event, time) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -53,12 +58,14 @@ fn thread_author(connection: &Connection, post: &str) -> Result<Option<String>, 
 
 /// A post was published. Only its first publication makes an author and an announcement.
 pub(super) fn post(connection: &Connection, post: &ThreadPost) -> Result<(), StoreError> {
-    let ThreadPost { post, author, origin } = post;
+    let ThreadPost { post, author, origin, mail } = post;
     if thread_author(connection, post)?.is_some() {
         return Ok(());
     }
+    let about = About { post: Some(post), author: Some(author), ..About::default() };
+    mails::source(connection, mail.as_ref(), origin, about)?;
     execute(connection, "INSERT INTO thread_authors (post, author) VALUES (?1, ?2)", params![post, author])?;
-    execute(
+    mails::notify(
         connection,
         // A comment that was written twice is told of by its first event, also where the author has heard of the
         // second as one who commented in between.
@@ -66,7 +73,8 @@ pub(super) fn post(connection: &Connection, post: &ThreadPost) -> Result<(), Sto
          SELECT ?2, 'comment', comment, event, time FROM
              (SELECT comment, event, time, min(arrival) FROM thread_waiting
               WHERE post = ?1 AND author <> ?2 GROUP BY comment) WHERE true
-         ON CONFLICT DO UPDATE SET event = excluded.event, time = excluded.time",
+         ON CONFLICT DO UPDATE SET event = excluded.event, time = excluded.time
+         RETURNING recipient, reason, subject, event",
         params![post, author],
     )?;
     execute(connection, "DELETE FROM thread_waiting WHERE post = ?1", params![post])?;
@@ -113,12 +121,15 @@ pub(super) fn subscription(connection: &Connection, change: &SubscriptionChange)
 
 /// Greets somebody, once.
 pub(super) fn welcome(connection: &Connection, welcome: &Welcome) -> Result<(), StoreError> {
-    execute(
+    let Welcome { user, origin, mail } = welcome;
+    mails::source(connection, mail.as_ref(), origin, About::default())?;
+    mails::notify(
         connection,
         "INSERT INTO notifications (recipient, reason, subject, event, time) VALUES (?1, 'welcome', ?1, ?2, ?3)
-         ON CONFLICT DO NOTHING",
-        params![welcome.user, welcome.origin.event.as_str(), welcome.origin.time],
+         ON CONFLICT DO NOTHING RETURNING recipient, reason, subject, event",
+        params![user, origin.event.as_str(), origin.time],
     )
+    .map(drop)
 }
 
 fn execute(connection: &Connection, sql: &str, values: impl Params) -> Result<(), StoreError> {

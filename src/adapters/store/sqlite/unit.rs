@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::position::{self, Pass};
-use super::{outbox, project, statement, threads};
+use super::{documents, mails, outbox, project, statement, threads, thumbnails, webhooks};
 use crate::ports::{Applied, Change, Claim, StoreError, Unit};
 
 /// Applies a unit inside the open transaction. After an error the caller undoes what was done.
@@ -21,6 +21,8 @@ fn carry_out(connection: &Connection, change: &Change) -> Result<(), StoreError>
     match change {
         Change::Active { user, time } => project::active(connection, user, *time),
         Change::Comment(change) => project::comment(connection, change),
+        Change::Contact(change) => mails::contact(connection, change),
+        Change::Document(change) => documents::apply(connection, change),
         Change::Person(change) => project::person(connection, change),
         Change::Post(change) => project::post(connection, change),
         Change::RequestClosed { id, ending, reply, time } => {
@@ -30,6 +32,9 @@ fn carry_out(connection: &Connection, change: &Change) -> Result<(), StoreError>
         Change::Subscription(change) => threads::subscription(connection, change),
         Change::ThreadComment(comment) => threads::comment(connection, comment),
         Change::ThreadPost(post) => threads::post(connection, post),
+        Change::ThreadText(change) => mails::thread_text(connection, change),
+        Change::Webhooks(event) => webhooks::event(connection, event),
+        Change::Thumbnails(made) => thumbnails::made(connection, made),
         Change::Welcome(welcome) => threads::welcome(connection, welcome),
     }
 }

@@ -1,4 +1,4 @@
-//! Base64 with the standard alphabet and padding: what commit metadata is written in.
+//! Base64 with the standard alphabet and padding: commit metadata and `data:` addresses are written in it.
 
 /// Writes bytes as text.
 pub(crate) fn encode(bytes: &[u8]) -> String {

@@ -1,0 +1,66 @@
+//! What became of the requests that an event caused.
+
+use rusqlite::{Connection, Row};
+
+use super::error::ours;
+use super::queue::{self, State};
+use crate::adapters::store::{RequestAttempt, RequestState, RequestStory};
+use crate::ports::StoreError;
+
+/// Reads the requests of an event with their attempts, the oldest first.
+pub(super) fn requests_of_event(
+    connection: &Connection,
+    event: &str,
+    limit: u32,
+) -> Result<Vec<RequestStory>, StoreError> {
+    let read = || {
+        let mut stories: Vec<RequestStory> = connection
+            .prepare_cached(
+                "SELECT request, kind, addressee, reason, state, due, not_before, requested_at, ending, reply
+                 FROM requests WHERE event = ?1 ORDER BY id LIMIT ?2",
+            )?
+            .query_map(rusqlite::params![event, limit], story)?
+            .collect::<Result<_, _>>()?;
+        let mut statement = connection.prepare_cached(
+            "SELECT attempt, began_at, ended_at, reply FROM request_attempts WHERE request = ?1 ORDER BY attempt",
+        )?;
+        for story in &mut stories {
+            story.attempts = statement.query_map([&story.id], attempt)?.collect::<Result<_, _>>()?;
+        }
+        Ok(stories)
+    };
+    read().map_err(ours)
+}
+
+fn story(row: &Row<'_>) -> rusqlite::Result<RequestStory> {
+    let (code, due): (i64, i64) = (row.get("state")?, row.get("due")?);
+    let unfit = rusqlite::Error::IntegralValueOutOfRange(4, code);
+    let ending = row.get::<_, Option<i64>>("ending")?.and_then(queue::ending_of);
+    let state = match State::of_code(code).ok_or(unfit)? {
+        State::Queued => RequestState::Queued,
+        State::Waiting => RequestState::Waiting,
+        State::Parked => RequestState::WithoutAddress,
+        State::Taken | State::Out | State::Lapsed => RequestState::Out,
+        State::Closed => RequestState::Closed { at: due, ending },
+    };
+    Ok(RequestStory {
+        id: row.get("request")?,
+        kind: row.get("kind")?,
+        key: row.get("addressee")?,
+        reason: row.get("reason")?,
+        state,
+        not_before: row.get("not_before")?,
+        requested_at: row.get("requested_at")?,
+        reply: row.get("reply")?,
+        attempts: Vec::new(),
+    })
+}
+
+fn attempt(row: &Row<'_>) -> rusqlite::Result<RequestAttempt> {
+    Ok(RequestAttempt {
+        attempt: row.get(0)?,
+        began_at: row.get(1)?,
+        ended_at: row.get(2)?,
+        reply: row.get(3)?,
+    })
+}

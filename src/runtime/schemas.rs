@@ -1,0 +1,192 @@
+//! Schemas that are learnt from a registry server while the groups run.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postroom_core::{Class, Dependency, Ended, Failure};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::codec::{Codec, DecodeError, SchemaRef};
+use crate::ports::SchemaSource;
+
+/// Asks a registry for schemas that the codec lacks, each once. What it does not know is waited for, then taken for
+/// unknown for a while without asking again.
+pub(crate) struct Schemas {
+    codec: Codec,
+    source: Arc<dyn SchemaSource>,
+    grace: Duration,
+    /// One question at a time: records with the same new schema come together.
+    missing: Mutex<HashMap<SchemaRef, Missing>>,
+}
+
+#[derive(Clone, Copy)]
+struct Missing {
+    since: Instant,
+    asked: Instant,
+}
+
+impl Schemas {
+    pub(crate) fn new(codec: Codec, source: Arc<dyn SchemaSource>, grace: Duration) -> Self {
+        Self { codec, source, grace, missing: Mutex::default() }
+    }
+
+    /// Learns a schema: after `Ok` the codec knows it.
+    ///
+    /// # Errors
+    /// An outage of the registry, a retry within the grace, or the end: nobody knows it.
+    pub(crate) async fn learn(&self, name: SchemaRef) -> Result<(), Failure> {
+        let mut missing = self.missing.lock().await;
+        if self.codec.knows(name) {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let known = missing.get(&name).copied();
+        if let Some(known) = known
+            // It was asked for after the grace, too.
+            && known.asked.duration_since(known.since) >= self.grace
+            && now.duration_since(known.asked) < ASK_AGAIN
+        {
+            return Err(Failure::from(DecodeError::NeedsSchema(name)));
+        }
+        match self.source.schema(name).await {
+            Ok(Some(text)) => {
+                missing.remove(&name);
+                let (id, guid) = match name {
+                    SchemaRef::Id(id) => (Some(id), None),
+                    SchemaRef::Guid(guid) => (None, Some(guid)),
+                };
+                self.codec.add_schema(id, guid, &text).map_err(|error| unusable(name, &error.to_string()))
+            }
+            Ok(None) => {
+                let since = known.map_or(now, |known| known.since);
+                missing.retain(|_, one| now.duration_since(one.asked) < FORGET);
+                missing.insert(name, Missing { since, asked: now });
+                if now.duration_since(since) >= self.grace {
+                    return Err(Failure::from(DecodeError::NeedsSchema(name)));
+                }
+                let class = Class::Transient { retry_after: Some(self.grace / 4), ended: Ended::ByError };
+                Err(Failure::new(
+                    class,
+                    "schema_not_there_yet",
+                    format!("the registry has no schema with {name} yet"),
+                ))
+            }
+            Err(away) => Err(Failure::new(
+                Class::Outage(Dependency("registry".into())),
+                "registry_away",
+                away.to_string(),
+            )),
+        }
+    }
+}
+
+/// A schema that the codec refuses: no record of it can ever be read.
+fn unusable(name: SchemaRef, why: &str) -> Failure {
+    let poison = DecodeError::Poison {
+        detail: crate::codec::Detail::UnknownSchema,
+        message: format!("the schema with {name} cannot be used: {why}"),
+    };
+    Failure::from(poison)
+}
+
+/// How long an unknown name is not asked for again.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+
+/// How long it is remembered.
+const FORGET: Duration = Duration::from_secs(3_600);
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use postroom_core::Reason;
+
+    use super::*;
+    use crate::codec::Limits;
+    use crate::ports::{RegistryAway, SchemaFuture};
+
+    /// Answers what it is told to.
+    struct Scripted {
+        asked: AtomicUsize,
+        answer: std::sync::Mutex<Result<Option<String>, RegistryAway>>,
+    }
+
+    impl SchemaSource for Scripted {
+        fn schema(&self, _: SchemaRef) -> SchemaFuture<'_> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            let answer = self.answer.lock().unwrap().clone();
+            Box::pin(async move { answer })
+        }
+    }
+
+    fn schemas(answer: Result<Option<&str>, &str>) -> (Schemas, Arc<Scripted>) {
+        let answer = answer.map(|text| text.map(str::to_owned)).map_err(|why| RegistryAway(why.to_owned()));
+        let source = Arc::new(Scripted { asked: AtomicUsize::new(0), answer: std::sync::Mutex::new(answer) });
+        let codec = Codec::without_schemas(Limits::default());
+        (Schemas::new(codec, Arc::<Scripted>::clone(&source), Duration::from_secs(30)), source)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_schema_is_asked_for_once_and_known_for_ever() {
+        let (schemas, source) = schemas(Ok(Some(r#"{"type": "long"}"#)));
+
+        for _ in 0..3 {
+            schemas.learn(SchemaRef::Id(7)).await.unwrap();
+        }
+
+        assert!(schemas.codec.knows(SchemaRef::Id(7)));
+        assert_eq!(source.asked.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_that_is_away_is_an_outage_however_long() {
+        let (schemas, _) = schemas(Err("refused"));
+
+        for _ in 0..3 {
+            let failure = schemas.learn(SchemaRef::Id(7)).await.unwrap_err();
+            assert_eq!(failure.class, Class::Outage(Dependency("registry".into())));
+            tokio::time::advance(Duration::from_secs(600)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unknown_id_is_waited_for_and_then_a_dead_letter_without_further_questions() {
+        let (schemas, source) = schemas(Ok(None));
+
+        let early = schemas.learn(SchemaRef::Id(7)).await.unwrap_err();
+        tokio::time::advance(Duration::from_secs(31)).await;
+        let late = schemas.learn(SchemaRef::Id(7)).await.unwrap_err();
+        let again = schemas.learn(SchemaRef::Id(7)).await.unwrap_err();
+
+        assert!(matches!(early.class, Class::Transient { .. }), "{early:?}");
+        assert_eq!(late.class, Class::Dead(Reason::UnknownSchema));
+        assert_eq!(again.class, Class::Dead(Reason::UnknownSchema));
+        assert_eq!(source.asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_schema_that_comes_late_is_learnt() {
+        let (schemas, source) = schemas(Ok(None));
+        schemas.learn(SchemaRef::Id(7)).await.unwrap_err();
+
+        *source.answer.lock().unwrap() = Ok(Some(r#"{"type": "long"}"#.to_owned()));
+
+        schemas.learn(SchemaRef::Id(7)).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_schema_that_cannot_be_used_is_a_dead_letter_that_says_why() {
+        let recursive =
+            r#"{"type": "record", "name": "Tree", "fields": [{"name": "child", "type": ["null", "Tree"]}]}"#;
+        let (schemas, _) = schemas(Ok(Some(recursive)));
+
+        let failure = schemas.learn(SchemaRef::Id(7)).await.unwrap_err();
+
+        assert_eq!(failure.class, Class::Dead(Reason::UnknownSchema));
+        assert!(failure.to_string().contains("recursive"), "{failure}");
+    }
+}

@@ -1,0 +1,607 @@
+//! Deliveries to endpoints, through the real driver, over real connections, to hosts that answer well or badly.
+
+#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a trial tells how long it took")]
+
+#[path = "../../../tests/web_host/mod.rs"]
+mod web_host;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
+
+use postroom_core::{Attempt, Ordering as RecordOrder};
+use tokio::sync::watch;
+
+use self::web_host::{Host, Script, Seen, status};
+use super::*;
+use crate::adapters::web::{Guard, WebClient, WebSettings};
+use crate::config::{AllowedHosts, Ports};
+use crate::effects::Webhooks;
+use crate::event::WebhookRequested;
+use crate::ports::{
+    Applied, Change, Claim, Endpoint, Endpoints, Ledger, RequestEnding, Reservation, Store, StoreError,
+    StoreFuture, StoreId, Unit,
+};
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const OTHER_SECRET: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+/// When deliveries are first due.
+const DUE: i64 = 1_700_000_000_000;
+const DAY: i64 = 86_400_000;
+
+/// What became of one request.
+#[derive(Clone, Debug, Default)]
+struct Row {
+    attempts: u32,
+    held_until: Option<i64>,
+    not_before: Option<i64>,
+    reply: String,
+    ending: Option<RequestEnding>,
+}
+
+/// A store with a ledger in memory.
+#[derive(Clone)]
+struct Ledgered {
+    inner: SqliteStore,
+    rows: watch::Sender<BTreeMap<String, Row>>,
+    away: Arc<Mutex<u32>>,
+}
+
+impl Ledgered {
+    fn row(&self, id: &str) -> Row {
+        self.rows.borrow().get(id).cloned().unwrap_or_default()
+    }
+
+    fn change(&self, id: &str, change: impl FnOnce(&mut Row)) {
+        self.rows.send_modify(|rows| change(rows.entry(id.to_owned()).or_default()));
+    }
+
+    /// Waits until requests are as they should be.
+    async fn until(&self, enough: impl FnMut(&BTreeMap<String, Row>) -> bool) {
+        let mut rows = self.rows.subscribe();
+        let waited = tokio::time::timeout(PATIENCE, rows.wait_for(enough)).await;
+        assert!(waited.is_ok(), "waited in vain: {:?}", self.rows.borrow());
+    }
+}
+
+impl Ledger for Ledgered {
+    fn reserve<'a>(
+        &'a self,
+        id: &'a str,
+        _: &'a str,
+        now: i64,
+        lease: Duration,
+    ) -> StoreFuture<'a, Reservation> {
+        Box::pin(async move {
+            {
+                let mut away = self.away.lock().unwrap();
+                if *away > 0 {
+                    *away -= 1;
+                    return Err(StoreError::Away("it was told to".to_owned()));
+                }
+            }
+            let row = self.row(id);
+            match (row.ending, row.held_until) {
+                (Some(RequestEnding::Done), _) => return Ok(Reservation::Done),
+                (Some(RequestEnding::Withdrawn), _) => return Ok(Reservation::Withdrawn),
+                (_, Some(until)) if until > now => return Ok(Reservation::Held { until }),
+                _ => {}
+            }
+            let attempt = row.attempts + 1;
+            self.change(id, |row| {
+                row.attempts = attempt;
+                row.held_until = Some(now + i64::try_from(lease.as_millis()).unwrap());
+            });
+            let unknown = row.held_until.is_some();
+            Ok(if unknown { Reservation::Unknown { attempt } } else { Reservation::Ours { attempt } })
+        })
+    }
+
+    fn defer<'a>(&'a self, id: &'a str, _: i64, not_before: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+        self.change(id, |row| {
+            row.held_until = None;
+            row.not_before = Some(not_before);
+            row.reply = reply.to_owned();
+        });
+        Box::pin(async { Ok(()) })
+    }
+
+    fn attempt_failed<'a>(&'a self, id: &'a str, _: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+        self.change(id, |row| {
+            row.held_until = None;
+            row.reply = reply.to_owned();
+        });
+        Box::pin(async { Ok(()) })
+    }
+
+    fn died<'a>(&'a self, id: &'a str, _: i64, why: &'a str) -> StoreFuture<'a, ()> {
+        self.change(id, |row| {
+            row.held_until = None;
+            row.reply = why.to_owned();
+            row.ending = Some(RequestEnding::Dead);
+        });
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl Store for Ledgered {
+    fn id(&self) -> &StoreId {
+        self.inner.id()
+    }
+
+    fn claim<'a>(&'a self, group: &'a str, partition: &'a TopicPartition) -> StoreFuture<'a, Claim> {
+        self.inner.claim(group, partition)
+    }
+
+    fn apply<'a>(&'a self, claim: &'a mut Claim, unit: Unit) -> StoreFuture<'a, Applied> {
+        Box::pin(async move {
+            let changes = unit.changes.clone();
+            let applied = self.inner.apply(claim, unit).await?;
+            for change in changes.into_iter().filter(|_| applied == Applied::Committed) {
+                let Change::RequestClosed { id, ending, reply, .. } = change else { panic!("{change:?}") };
+                self.change(&id, |row| {
+                    row.held_until = None;
+                    row.reply = reply;
+                    row.ending = Some(ending);
+                });
+            }
+            Ok(applied)
+        })
+    }
+
+    fn count_attempt<'a>(
+        &'a self,
+        group: &'a str,
+        partition: &'a TopicPartition,
+        offset: Offset,
+        attempt: Attempt,
+    ) -> StoreFuture<'a, ()> {
+        self.inner.count_attempt(group, partition, offset, attempt)
+    }
+}
+
+impl Endpoints for Ledgered {
+    fn endpoint<'a>(&'a self, id: &'a str) -> StoreFuture<'a, Option<Endpoint>> {
+        self.inner.endpoint(id)
+    }
+
+    fn endpoints(&self) -> StoreFuture<'_, Vec<Endpoint>> {
+        self.inner.endpoints()
+    }
+
+    fn put_endpoint(&self, endpoint: Endpoint) -> StoreFuture<'_, ()> {
+        self.inner.put_endpoint(endpoint)
+    }
+
+    fn remove_endpoint<'a>(&'a self, id: &'a str) -> StoreFuture<'a, bool> {
+        self.inner.remove_endpoint(id)
+    }
+
+    fn disable_endpoint<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {
+        self.inner.disable_endpoint(id, now, why)
+    }
+}
+
+/// The running group, with time that passes when it is told to.
+struct Mailroom {
+    edge: Arc<FakeEdge>,
+    store: Ledgered,
+    codec: Codec,
+    now: Arc<AtomicI64>,
+    next: AtomicI64,
+    control: UnboundedSender<Control>,
+    driver: JoinHandle<Ending>,
+}
+
+impl Mailroom {
+    fn start() -> Self {
+        Self::patient(Duration::from_secs(25))
+    }
+
+    /// A group that waits so long for an answer.
+    fn patient(timeout: Duration) -> Self {
+        let guard = Guard {
+            allow_http: true,
+            allow_private: AllowedHosts::read(["127.0.0.0/8"]).unwrap(),
+            ports: Ports::Any,
+        };
+        let settings = WebSettings { guard, connect_timeout: timeout, timeout, authorities: None };
+        let web = WebClient::new(settings).unwrap();
+        let now = Arc::new(AtomicI64::new(DUE));
+        let clock = Arc::clone(&now);
+        let day = Duration::from_secs(86_400);
+        let effect = Webhooks::new(Arc::new(web), Arc::new(move || clock.load(Ordering::SeqCst)), day, "me");
+        let group = Group::each("webhooks", effect)
+            .ordering(RecordOrder::Unordered)
+            .concurrency(NonZeroUsize::new(1_024).unwrap())
+            .backoff(Duration::from_millis(1), Duration::from_millis(5));
+        let inner = SqliteStore::in_memory().unwrap();
+        let store = Ledgered { inner, rows: watch::Sender::new(BTreeMap::new()), away: Arc::default() };
+        let codec = Codec::new(Limits::default());
+        let config = load(&Sources::default()).unwrap().config;
+        let desk = Desk::new(&group, "test.", codec.clone(), Arc::new(store.clone()));
+        let rules = StartRules::new(&config, &group, &Effect::default(), &desk.retry_topic);
+        let mut settings = group.settings(1);
+        settings.commit_interval = Duration::from_millis(5);
+        let (edge, events) = FakeEdge::new();
+        let (driver, control) = Driver::new(Parts {
+            group,
+            desk,
+            settings,
+            rules,
+            edge: edge.clone(),
+            events,
+            metrics: metrics(),
+            logs: Arc::new(Logs::default()),
+            clock: Clock::start(),
+            threads: Handle::current(),
+            shutdown_deadline: PATIENCE,
+        });
+        let driver = tokio::spawn(driver.run());
+        let (partition, generation) = (deliveries(), Generation(1));
+        // Where Kafka's commit is known, the edge need not seek.
+        let committed = Some(CommittedPosition { next: Offset(0), finished: Vec::new(), store: None });
+        edge.tell(EdgeEvent::Assigned { partition, generation, committed });
+        Self { edge, store, codec, now, next: AtomicI64::new(0), control, driver }
+    }
+
+    async fn subscribe(&self, id: &str, url: String) {
+        self.subscribe_with(id, url, &[SECRET]).await;
+    }
+
+    async fn subscribe_with(&self, id: &str, url: String, secrets: &[&str]) {
+        let endpoint = Endpoint {
+            id: id.to_owned(),
+            url,
+            secrets: secrets.iter().map(|secret| (*secret).to_owned()).collect(),
+            types: Vec::new(),
+            created_at: 0,
+            disabled: None,
+        };
+        self.store.put_endpoint(endpoint).await.unwrap();
+    }
+
+    /// Publishes requests, an endpoint and an id each, as the relay would.
+    fn publish(&self, requests: &[(String, String)]) {
+        let mut builder = RawBatchBuilder::new(deliveries());
+        for (endpoint, id) in requests {
+            let request = WebhookRequested {
+                event_id: id.clone(),
+                endpoint: endpoint.clone(),
+                source_event: "e1".to_owned(),
+                source_type: "post.published".to_owned(),
+                body: BODY.to_owned(),
+                occurred_at: DUE,
+                requested_at: DUE,
+                ..WebhookRequested::default()
+            };
+            let outgoing = self.codec.encode(&request, Framing::ConfluentV0).unwrap();
+            let headers =
+                outgoing.headers.iter().map(|(name, value)| RawHeader { name, value: value.as_deref() });
+            let offset = Offset(self.next.fetch_add(1, Ordering::SeqCst));
+            let (key, value) = (outgoing.key.as_deref(), outgoing.value.as_deref());
+            builder.push(RawParts { offset, timestamp: Some(DUE), key, value }, headers);
+        }
+        let records = builder.finish().into_iter().map(polled).collect();
+        let (generation, epoch) = (Generation(1), FetchEpoch::default());
+        self.edge.tell(EdgeEvent::Input(Input::Records { generation, epoch, records }));
+    }
+
+    /// Publishes one request and waits until it is finished.
+    async fn deliver(&self, endpoint: &str, id: &str) -> Row {
+        self.publish(&[(endpoint.to_owned(), id.to_owned())]);
+        self.finished().await;
+        self.store.row(id)
+    }
+
+    /// Waits until all records are finished.
+    async fn finished(&self) {
+        let next = Offset(self.next.load(Ordering::SeqCst));
+        self.edge.until(|asked| asked.contains(&Asked::Commit(deliveries(), next))).await;
+    }
+
+    fn letters(&self) -> Vec<(&'static str, String)> {
+        let each = |asked: Asked| match asked {
+            Asked::Letter { reason, failure, .. } => Some((reason.code(), failure.to_string())),
+            _ => None,
+        };
+        self.edge.asked().into_iter().filter_map(each).collect()
+    }
+
+    /// Drains and checks the end.
+    async fn end(self) {
+        self.control.send(Control::Drain { within: PATIENCE }).unwrap();
+        assert_eq!(tokio::time::timeout(PATIENCE, self.driver).await.unwrap().unwrap(), Ending::Drained);
+    }
+}
+
+const BODY: &str = r#"{"type": "post.published", "data": {"title": "Grüße"}}"#;
+
+fn deliveries() -> TopicPartition {
+    TopicPartition::new(Topic::new("blog.webhooks"), Partition(0))
+}
+
+/// A host that answers with the status in its path.
+async fn by_path() -> Host {
+    Host::start(|asked: &Seen| {
+        let code = asked.path.trim_start_matches('/').split('/').next().unwrap().parse().unwrap();
+        match code {
+            301..=308 => status(code, &[("location", "/200")], ""),
+            _ => status(code, &[], "as told"),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_delivery_is_signed_sent_once_and_closed() {
+    let room = Mailroom::start();
+    let host = by_path().await;
+    room.subscribe_with("shop", host.url("/200"), &[OTHER_SECRET, SECRET]).await;
+
+    let row = room.deliver("shop", "d1").await;
+    let again = room.deliver("shop", "d1").await;
+
+    assert_eq!(
+        (row.ending, row.attempts, row.reply.as_str()),
+        (Some(RequestEnding::Done), 1, "200: as told")
+    );
+    assert_eq!(again.attempts, 1);
+    let [seen] = &*host.seen() else { panic!("{:?}", host.seen()) };
+    assert_eq!(seen.body, BODY);
+    assert_eq!(seen.header("content-type"), Some("application/json"));
+    assert_eq!(
+        (seen.header("webhook-id"), seen.header("webhook-timestamp")),
+        (Some("d1"), Some("1700000000"))
+    );
+    // Made by Python: base64(hmac.digest(key, b"d1.1700000000." + body, "sha256")) for each key.
+    let signatures =
+        "v1,bxajUEl1nshwtpsegQdaJ2DqujSrIsybFzVhuLdwv9c= v1,M4GxXAbtws6yIU6PeZ82Bk3qCvx/MUbXxa7BKQVIfXk=";
+    assert_eq!(seen.header("webhook-signature"), Some(signatures));
+    assert_eq!(room.letters(), []);
+    room.end().await;
+}
+
+#[tokio::test]
+async fn what_an_endpoint_refuses_is_a_dead_letter_at_once() {
+    let room = Mailroom::start();
+    let host = by_path().await;
+    for (code, detail) in
+        [(301, "redirect"), (308, "redirect"), (400, "status"), (401, "status"), (404, "status")]
+    {
+        let id = format!("d{code}");
+        room.subscribe(&id, host.url(&format!("/{code}"))).await;
+
+        let row = room.deliver(&id, &id).await;
+
+        assert_eq!((row.ending, row.attempts), (Some(RequestEnding::Dead), 1), "{code}");
+        let (reason, text) = room.letters().pop().unwrap();
+        assert_eq!(reason, "rejected", "{code}");
+        assert!(text.starts_with(&format!("{detail}: endpoint {id}: {code}")), "{text}");
+    }
+    assert_eq!(host.seen().len(), 5, "no redirect was followed");
+    room.end().await;
+}
+
+#[tokio::test]
+async fn a_410_disables_the_endpoint_and_what_waits_is_withdrawn() {
+    let room = Mailroom::start();
+    let host = by_path().await;
+    room.subscribe("gone", host.url("/410")).await;
+
+    let first = room.deliver("gone", "d1").await;
+    let second = room.deliver("gone", "d2").await;
+    let unknown = room.deliver("never-there", "d3").await;
+
+    assert_eq!((first.ending, second.ending), (Some(RequestEnding::Dead), Some(RequestEnding::Withdrawn)));
+    assert_eq!(
+        (unknown.ending, unknown.reply.as_str()),
+        (Some(RequestEnding::Withdrawn), "the endpoint is gone")
+    );
+    let endpoint = room.store.endpoint("gone").await.unwrap().unwrap();
+    assert_eq!(endpoint.disabled, Some((DUE, "it answered 410: as told".to_owned())));
+    assert_eq!(host.seen().len(), 1);
+    assert_eq!(room.letters().len(), 1);
+    room.end().await;
+}
+
+#[tokio::test]
+async fn what_may_pass_is_put_off_for_longer_each_time_and_given_up_after_a_day() {
+    let room = Mailroom::start();
+    let host = by_path().await;
+    room.subscribe("sick", host.url("/503")).await;
+
+    let mut waits = Vec::new();
+    let last = loop {
+        let row = room.deliver("sick", "d1").await;
+        if row.ending.is_some() {
+            break row;
+        }
+        let at = row.not_before.unwrap();
+        waits.push((at - room.now.swap(at, Ordering::SeqCst)) / 1_000);
+    };
+
+    assert!(waits.is_sorted() || waits.len() > 4, "{waits:?}");
+    for (wait, about) in waits.iter().zip([5, 30, 120, 600, 3_600]) {
+        assert!((about * 8 / 10..=about * 12 / 10).contains(wait), "{waits:?}");
+    }
+    assert!((24..34).contains(&waits.len()), "{waits:?}");
+    assert_eq!(last.ending, Some(RequestEnding::Dead));
+    assert!(room.now.load(Ordering::SeqCst) <= DUE + DAY);
+    let letters = room.letters();
+    assert!(letters.len() == 1 && letters[0].0 == "exhausted", "{letters:?}");
+    assert!(letters[0].1.contains("endpoint sick: 503: as told"), "{letters:?}");
+    let ids: Vec<_> = host.seen().iter().map(|seen| seen.header("webhook-id").unwrap().to_owned()).collect();
+    assert!(ids.iter().all(|id| id == "d1") && ids.len() == waits.len() + 1);
+    room.end().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_says_when_is_not_asked_before() {
+    let room = Mailroom::start();
+    let host = Host::start(|asked| match asked.path.as_str() {
+        "/seconds" => status(429, &[("Retry-After", "900")], ""),
+        "/date" => status(503, &[("Retry-After", "Tue, 14 Nov 2023 23:13:20 GMT")], ""),
+        "/soon" => status(429, &[("Retry-After", "0")], ""),
+        _ => status(429, &[("Retry-After", "99999999")], ""),
+    })
+    .await;
+    for (id, least) in [("seconds", 900_000), ("date", 3_600_000), ("soon", 4_000)] {
+        room.subscribe(id, host.url(&format!("/{id}"))).await;
+        let row = room.deliver(id, id).await;
+        assert!(row.not_before.unwrap() >= DUE + least, "{id}: {row:?}");
+        assert_eq!(row.ending, None);
+    }
+    room.subscribe("never", host.url("/never")).await;
+    assert_eq!(room.deliver("never", "never").await.ending, Some(RequestEnding::Dead), "beyond its time");
+    room.end().await;
+}
+
+#[tokio::test]
+async fn hosts_that_break_hang_or_are_not_there_are_put_off_and_never_an_outage() {
+    let room = Mailroom::patient(Duration::from_millis(300));
+    let host = Host::start(|asked| match asked.path.as_str() {
+        "/hang" => Script::Hang,
+        "/headers" => Script::Endless {
+            start: b"HTTP/1.1 200 OK\r\n".to_vec(),
+            piece: b"x-more: more and more\r\n".repeat(100),
+            pause: Duration::ZERO,
+        },
+        _ => Script::Say(Vec::new()),
+    })
+    .await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (id, url) in [
+        ("hang", host.url("/hang")),
+        ("headers", host.url("/headers")),
+        ("nothing", host.url("/nothing")),
+        ("closed", format!("http://{closed}/")),
+        ("no-tls", host.url("/").replace("http:", "https:")),
+        ("no-name", "https://no-such-host.invalid/".to_owned()),
+    ] {
+        room.subscribe(id, url).await;
+        let row = room.deliver(id, id).await;
+        assert!(row.not_before.is_some() && row.ending.is_none(), "{id}: {row:?}");
+        assert!(row.reply.starts_with(&format!("endpoint {id}: ")), "{row:?}");
+    }
+    assert_eq!(room.letters(), []);
+    room.end().await;
+}
+
+#[tokio::test]
+async fn bodies_that_never_end_or_are_bombs_do_no_harm_to_a_delivery() {
+    let room = Mailroom::patient(Duration::from_millis(500));
+    let host = Host::start(|asked| {
+        let pause = if asked.path == "/drip" { Duration::from_millis(20) } else { Duration::ZERO };
+        let start = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 99999999999\r\n\r\n";
+        Script::Endless { start: start.to_vec(), piece: vec![0x1f; 512], pause }
+    })
+    .await;
+    for id in ["flood", "drip"] {
+        room.subscribe(id, host.url(&format!("/{id}"))).await;
+        assert_eq!(room.deliver(id, id).await.ending, Some(RequestEnding::Done), "{id}");
+    }
+    room.end().await;
+}
+
+#[tokio::test]
+async fn addresses_inside_and_secrets_that_are_none_are_dead_letters_at_once() {
+    let room = Mailroom::start();
+    let host = by_path().await;
+    for (id, url, detail) in [
+        ("metadata", "http://169.254.169.254/latest".to_owned(), "blocked"),
+        ("inside", "https://[fd00::1]/".to_owned(), "blocked"),
+        ("file", "file:///etc/passwd".to_owned(), "bad_url"),
+        ("login", "https://a:b@hooks.example/".to_owned(), "bad_url"),
+    ] {
+        room.subscribe(id, url).await;
+        assert_eq!(room.deliver(id, id).await.ending, Some(RequestEnding::Dead), "{id}");
+        let (reason, text) = room.letters().pop().unwrap();
+        assert!(reason == "rejected" && text.starts_with(detail), "{id}: {reason} {text}");
+    }
+    room.subscribe_with("unsigned", host.url("/200"), &[]).await;
+    room.subscribe_with("weak", host.url("/200"), &["whsec_c2hvcnQ="]).await;
+    for id in ["unsigned", "weak"] {
+        assert_eq!(room.deliver(id, id).await.ending, Some(RequestEnding::Dead), "{id}");
+        assert!(room.letters().pop().unwrap().1.starts_with("bad_secret"));
+    }
+    assert!(host.seen().is_empty());
+    room.end().await;
+}
+
+#[tokio::test]
+async fn a_held_delivery_waits_and_one_of_unknown_end_is_sent_again_by_its_id() {
+    let room = Mailroom::start();
+    let host = by_path().await;
+    room.subscribe("shop", host.url("/200")).await;
+    room.store.change("held", |row| row.held_until = Some(DUE + 50));
+    room.store.change("left", |row| row.held_until = Some(DUE - 1));
+
+    assert_eq!(room.deliver("shop", "left").await.ending, Some(RequestEnding::Done));
+    room.publish(&[("shop".to_owned(), "held".to_owned())]);
+    room.now.store(DUE + 51, Ordering::SeqCst);
+    room.finished().await;
+
+    assert_eq!(room.store.row("held").ending, Some(RequestEnding::Done));
+    assert_eq!(host.seen().len(), 2);
+    room.end().await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_an_outage_and_no_delivery_is_lost() {
+    let room = Mailroom::start();
+    let host = by_path().await;
+    room.subscribe("shop", host.url("/200")).await;
+    *room.store.away.lock().unwrap() = 3;
+
+    assert_eq!(room.deliver("shop", "d1").await.ending, Some(RequestEnding::Done));
+
+    assert_eq!((host.seen().len(), room.letters().len()), (1, 0));
+    room.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_thousand_endpoints_the_healthy_ones_do_not_wait_for_those_that_hang() {
+    let room = Mailroom::start();
+    let host = Host::start(|asked| match asked.path.as_str() {
+        "/hang" => Script::Hang,
+        _ => status(200, &[], ""),
+    })
+    .await;
+    let hangs = |number: usize| number % 10 < 3;
+    let mut requests = Vec::new();
+    for number in 0..1_000 {
+        let id = format!("endpoint-{number}");
+        room.subscribe(&id, host.url(if hangs(number) { "/hang" } else { "/ok" })).await;
+        requests.push((id.clone(), format!("delivery-{id}")));
+    }
+    let healthy: Vec<_> = requests
+        .iter()
+        .enumerate()
+        .filter(|(number, _)| !hangs(*number))
+        .map(|(_, one)| one.clone())
+        .collect();
+
+    let began = Instant::now();
+    let clean: Vec<_> =
+        healthy.iter().map(|(endpoint, id)| (endpoint.clone(), format!("clean-{id}"))).collect();
+    room.publish(&clean);
+    let done = |rows: &BTreeMap<String, Row>| {
+        rows.values().filter(|row| row.ending == Some(RequestEnding::Done)).count()
+    };
+    room.store.until(|rows| done(rows) == 700).await;
+    let alone = began.elapsed();
+    let began = Instant::now();
+    room.publish(&requests);
+    room.store.until(|rows| done(rows) == 1_400).await;
+    println!("700 deliveries alone: {alone:?}; among 300 endpoints that hang: {:?}", began.elapsed());
+
+    let hanging = room.store.rows.borrow().values().filter(|row| row.held_until.is_some()).count();
+    assert_eq!(hanging, 300, "every one that hangs was still under way when the last healthy one was done");
+    assert_eq!(room.letters(), []);
+    drop(host);
+    room.store.until(|rows| rows.values().all(|row| row.held_until.is_none())).await;
+    room.end().await;
+}

@@ -1,0 +1,447 @@
+//! However events come, the index holds what an independent count says, and whoever asks finds it.
+#![expect(clippy::indexing_slicing, clippy::print_stderr, clippy::unwrap_used, reason = "tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use postroom::adapters::store::SqliteStore;
+use postroom::effects::Search as SearchEffect;
+use postroom::event::line::{Lines, write_line};
+use postroom::event::{
+    BlogEvent, CommentCreated, CommentRemoved, CommentUpdated, PostPublished, PostRemoved, PostUpdated,
+};
+use postroom::ports::{Applied, DocumentKind, Search, SearchRequest};
+use proptest::prelude::*;
+
+use crate::play::{Reader, logs};
+
+/// A history of few objects, few words and a short time, so that everything collides.
+fn history(steps: &[(u8, u8, i64, u8)]) -> Vec<BlogEvent> {
+    let mut events: Vec<BlogEvent> = Vec::new();
+    for (number, (kind, object, time, text)) in steps.iter().enumerate() {
+        let (event_id, blog, editor) = (format!("e{number}"), "b".to_owned(), "u".to_owned());
+        let (post_id, comment_id) = (format!("p{}", object % 3), format!("c{object}"));
+        let occurred_at = 1_600_000_000_000 + time * 1_000;
+        let title = (text % 3 == 0).then(|| WORDS[usize::from(*text) % WORDS.len()].to_owned());
+        let body = (text % 4 != 0).then(|| {
+            let word = |step: usize| WORDS[(usize::from(*text) + step) % WORDS.len()];
+            format!("{} {}", word(1), word(3))
+        });
+        let author = format!("u{}", object % 2);
+        events.push(match kind {
+            0 | 1 => BlogEvent::PostPublished(PostPublished {
+                event_id,
+                blog,
+                post_id,
+                author,
+                title,
+                body,
+                tags: vec![WORDS[usize::from(*text) % 5].to_owned()],
+                occurred_at,
+                ..PostPublished::default()
+            }),
+            2 | 3 => BlogEvent::PostUpdated(PostUpdated {
+                event_id,
+                post_id,
+                editor,
+                title,
+                body,
+                occurred_at,
+                ..PostUpdated::default()
+            }),
+            4 => BlogEvent::PostRemoved(PostRemoved {
+                event_id,
+                blog,
+                post_id,
+                editor,
+                occurred_at,
+                recorded_at: None,
+            }),
+            5 | 6 => BlogEvent::CommentCreated(CommentCreated {
+                event_id,
+                post_id,
+                comment_id,
+                author,
+                title,
+                body,
+                occurred_at,
+                ..CommentCreated::default()
+            }),
+            7 | 8 => BlogEvent::CommentUpdated(CommentUpdated {
+                event_id,
+                post_id,
+                comment_id,
+                editor,
+                title,
+                body,
+                occurred_at,
+                ..CommentUpdated::default()
+            }),
+            9 => BlogEvent::CommentRemoved(CommentRemoved {
+                event_id,
+                blog,
+                comment_id,
+                post_id,
+                editor,
+                occurred_at,
+                recorded_at: None,
+            }),
+            _ if number > 0 => events[usize::from(*object) * 7 % number].clone(),
+            _ => BlogEvent::PostRemoved(PostRemoved {
+                event_id,
+                post_id,
+                editor,
+                occurred_at,
+                ..PostRemoved::default()
+            }),
+        });
+    }
+    events
+}
+
+const WORDS: [&str; 7] = ["Ferry", "brûlée", "東京都", "low tide", "서울에서", "GROSS", "groß"];
+
+fn steps(most: usize) -> impl Strategy<Value = Vec<(u8, u8, i64, u8)>> {
+    proptest::collection::vec((0..11_u8, 0..6_u8, 0..12_i64, any::<u8>()), 0..most)
+}
+
+/// Plays events in batches, the partitions in any order.
+async fn shuffled(path: &Path, events: &[BlogEvent], seed: u64, largest: usize) -> SqliteStore {
+    let store = SqliteStore::open(path).unwrap();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let logs = logs(events);
+    let mut reader = Reader::new(SearchEffect, &store, &logs).await;
+    while let open = reader.open(&logs)
+        && !open.is_empty()
+    {
+        let place = &open[random.usize(..open.len())];
+        let most = random.usize(..largest) + 1;
+        assert_eq!(reader.read(&store, &logs, place, most).await, Applied::Committed);
+    }
+    store
+}
+
+/// Reads the index: for each word the documents that hold it.
+fn index(path: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let direct = rusqlite::Connection::open(path).unwrap();
+    direct
+        .execute_batch("CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, document_words, instance)")
+        .unwrap();
+    let sql = "SELECT DISTINCT term, iif(kind = 0, 'post:', 'comment:') || id
+        FROM temp.words LEFT JOIN documents ON number = doc WHERE term <> '¶'";
+    let mut statement = direct.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let mut index: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in rows {
+        let (word, document) = row.unwrap();
+        index.entry(word).or_default().insert(document);
+    }
+    index
+}
+
+async fn found(store: &SqliteStore, text: &str) -> Vec<(String, String)> {
+    let request = SearchRequest { text: text.to_owned(), limit: 100, ..SearchRequest::default() };
+    let page = store.search(&request).await.unwrap();
+    assert!(page.is_whole);
+    page.hits
+        .into_iter()
+        .map(|hit| (format!("{}:{}", hit.kind.name(), hit.id), format!("{:.9} {:?}", hit.score, hit.snippet)))
+        .collect()
+}
+
+async fn everything(store: &SqliteStore, path: &Path) -> (Vec<Vec<String>>, Vec<Vec<(String, String)>>) {
+    let sql =
+        "SELECT kind, id, state, since, created_by, post, author_key, title, tags, tag_keys, body, is_cut,
+            time, content_time FROM documents ORDER BY kind, id";
+    let mut rows = Vec::new();
+    for row in store.query(sql, Vec::new()).await.unwrap() {
+        rows.push(row.iter().map(|column| format!("{column:?}")).collect());
+    }
+    rows.push(vec![format!("{:?}", index(path))]);
+    let mut pages = Vec::new();
+    for text in ["ferry", "brulee", "東京", "tide -ferry", "author:u1", "gross OR", "서울", "type:comment"]
+    {
+        pages.push(found(store, text).await);
+    }
+    (rows, pages)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_interleaving_of_the_topics_leaves_the_index_of_the_serial_order(steps in steps(40), seed in any::<u64>()) {
+        let events = history(&steps);
+        let folder = tempfile::tempdir().unwrap();
+        let (serial, mixed) = (folder.path().join("serial.db"), folder.path().join("mixed.db"));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+
+        let (serial, mixed) = runtime.block_on(async {
+            let logs = logs(&events);
+            let store = SqliteStore::open(&serial).unwrap();
+            let mut reader = Reader::new(SearchEffect, &store, &logs).await;
+            for event in &events {
+                let applied = reader.read(&store, &logs, &crate::play::place(event), 1).await;
+                assert_eq!(applied, Applied::Committed);
+            }
+            let other = shuffled(&mixed, &events, seed, 5).await;
+            (everything(&store, &serial).await, everything(&other, &mixed).await)
+        });
+
+        prop_assert_eq!(mixed, serial);
+    }
+}
+
+/// What the independent count says of a file.
+struct Counted {
+    words: BTreeMap<String, BTreeSet<String>>,
+    hidden: BTreeSet<String>,
+}
+
+fn counted(files: &[PathBuf]) -> Vec<Counted> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serial_search.py");
+    let output = Command::new("python3").arg(script).args(files).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let of = |value: &serde_json::Value| {
+        value.as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|file| Counted {
+            words: file["words"]
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(word, ids)| (word.clone(), of(ids)))
+                .collect(),
+            hidden: of(&file["hidden"]),
+        })
+        .collect()
+}
+
+fn written(path: PathBuf, events: &[BlogEvent]) -> PathBuf {
+    let mut text = String::new();
+    events.iter().for_each(|event| writeln!(text, "{}", write_line(event)).unwrap());
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn random_histories_leave_the_index_that_an_independent_count_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut histories = Vec::new();
+    let mut files = Vec::new();
+    for number in 0..60 {
+        let steps: Vec<_> = (0..random.usize(1..60))
+            .map(|_| (random.u8(0..11), random.u8(0..6), random.i64(0..12), random.u8(..)))
+            .collect();
+        let events = history(&steps);
+        files.push(written(folder.path().join(format!("{number}.jsonl")), &events));
+        histories.push(events);
+    }
+
+    let mut hidden = 0;
+    for (number, (events, counted)) in (0..).zip(histories.iter().zip(counted(&files))) {
+        let path = folder.path().join(format!("{number}.db"));
+        let store = shuffled(&path, events, number, 5).await;
+        assert_eq!(index(&path), counted.words, "history {number}");
+        for (word, documents) in &counted.words {
+            let shown: BTreeSet<_> =
+                found(&store, &format!("\"{word}\"")).await.into_iter().map(|(id, _)| id).collect();
+            // A single character finds the words that it begins as well.
+            let expected: BTreeSet<_> = documents.difference(&counted.hidden).cloned().collect();
+            assert!(shown.is_superset(&expected), "history {number}: {word}");
+            if word.is_ascii() {
+                assert_eq!(shown, expected, "history {number}: {word}");
+            }
+        }
+        hidden += counted.hidden.len();
+    }
+    assert!(hidden > 5, "some comments are hidden: {hidden}");
+}
+
+fn shared(name: &str) -> Option<PathBuf> {
+    let data = std::env::var_os("POSTROOM_SHARED_DATA").map(PathBuf::from);
+    let path =
+        data.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data")).join(name);
+    if !path.exists() {
+        eprintln!("SKIPPED: {} is missing", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+#[tokio::test]
+async fn every_word_of_a_real_site_is_found_where_an_independent_count_says() {
+    let Some(sample) = shared("blog-sample.jsonl") else { return };
+    let lines = Lines::new(BufReader::new(std::fs::File::open(sample).unwrap()));
+    // The count knows nothing of mark-up.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others have no text")]
+    let events: Vec<_> = lines
+        .map(|event| match event.unwrap() {
+            BlogEvent::PostPublished(event) => {
+                BlogEvent::PostPublished(PostPublished { format: None, ..event })
+            }
+            BlogEvent::CommentCreated(event) => {
+                BlogEvent::CommentCreated(CommentCreated { format: None, ..event })
+            }
+            event => event,
+        })
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let counted = counted(&[written(folder.path().join("events.jsonl"), &events)]).pop().unwrap();
+    let path = folder.path().join("postroom.db");
+
+    let store = shuffled(&path, &events, 1, 500).await;
+
+    let index = index(&path);
+    let differing: Vec<_> = index
+        .keys()
+        .chain(counted.words.keys())
+        .filter(|word| index.get(*word) != counted.words.get(*word))
+        .take(20)
+        .collect();
+    assert_eq!(differing, [""; 0]);
+    assert!(index.len() > 20_000, "{} words", index.len());
+    for word in [
+        "annex",
+        "the",
+        "encryption",
+        "remote",
+        "android",
+        "webapp",
+        "gcrypt",
+        "haskell",
+        "debian",
+        "sync",
+        "bup",
+        "windows",
+        "ssh",
+        "kde",
+        "joey",
+        "numcopies",
+        "rsync",
+        "direct",
+        "unused",
+        "glacier",
+    ] {
+        let request = SearchRequest { text: word.to_owned(), limit: 1, ..SearchRequest::default() };
+        let total = store.search(&request).await.unwrap().total;
+        let expected = counted.words[word].difference(&counted.hidden).count();
+        assert_eq!(total, u64::try_from(expected).unwrap(), "{word}");
+        assert!(total > 0, "{word}");
+    }
+}
+
+#[tokio::test]
+async fn strings_that_break_others_are_documents_and_requests_like_any() {
+    let mut strings: Vec<String> = Vec::new();
+    if let Some(path) = shared("naughty-strings/blns.json") {
+        strings.extend(serde_json::from_str::<Vec<String>>(&std::fs::read_to_string(path).unwrap()).unwrap());
+    }
+    if let Some(path) = shared("xss-payloads/xss-payload-list.txt") {
+        let text = std::fs::read_to_string(path).unwrap();
+        strings.extend(text.lines().step_by(20).map(str::to_owned));
+    }
+    strings.push("\0 nul \0".to_owned());
+    strings.push("\"".repeat(100_000));
+    strings.push("NEAR(".repeat(100_000));
+    let events: Vec<_> = strings
+        .iter()
+        .enumerate()
+        .map(|(number, text)| {
+            BlogEvent::PostPublished(PostPublished {
+                event_id: format!("e{number}"),
+                post_id: format!("p{number}"),
+                author: text.chars().take(50).chain(['u']).collect(),
+                title: Some(text.clone()),
+                body: Some(text.clone()),
+                tags: vec![text.clone()],
+                format: Some(["markdown", "html", "text"][number % 3].to_owned()),
+                ..PostPublished::default()
+            })
+        })
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let store = shuffled(&folder.path().join("postroom.db"), &events, 1, 500).await;
+    let all = SearchRequest { kind: Some(DocumentKind::Post), limit: 1, ..SearchRequest::default() };
+    assert_eq!(store.search(&all).await.unwrap().total, u64::try_from(strings.len()).unwrap());
+
+    let mut missed = Vec::new();
+    for text in &strings {
+        let quoted = text.replace(['"', '“', '”', '„'], " ");
+        let request = |text: String| SearchRequest { text, limit: 3, ..SearchRequest::default() };
+        store.search(&request(text.clone())).await.unwrap();
+        store.search(&request(format!("-\"{text} author:{text} {text}*"))).await.unwrap();
+        let tagged = SearchRequest { tag: Some(text.clone()), ..request(String::new()) };
+        if !text.trim().is_empty() && text.len() < 2_048 && store.search(&tagged).await.unwrap().total == 0 {
+            missed.push(format!("tag {text:?}"));
+        }
+        let has_words = quoted.chars().any(char::is_alphanumeric);
+        if has_words && text.chars().count() < 900 {
+            let page = store.search(&request(format!("\"{quoted}\""))).await.unwrap();
+            if page.total == 0 {
+                missed.push(text.clone());
+            }
+            for hit in page.hits {
+                for mark in hit.snippet.marks.iter() {
+                    assert!(hit.snippet.text.get(mark.clone()).is_some());
+                }
+            }
+        }
+    }
+    assert_eq!(missed, [""; 0], "each string is found by itself in its title");
+}
+
+#[tokio::test]
+async fn the_text_of_what_is_removed_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("postroom.db");
+    let [post, other] = ["p", "q"].map(|id| {
+        BlogEvent::PostPublished(PostPublished {
+            event_id: format!("published-{id}"),
+            post_id: id.to_owned(),
+            author: "u".to_owned(),
+            title: Some("secret title".to_owned()),
+            body: Some("secret text".to_owned()),
+            tags: vec!["secret".to_owned()],
+            ..PostPublished::default()
+        })
+    });
+    let (event_id, post_id) = ("removed".to_owned(), "p".to_owned());
+    let removed = BlogEvent::PostRemoved(PostRemoved { event_id, post_id, ..PostRemoved::default() });
+
+    let store = shuffled(&path, &[post, other, removed], 1, 1).await;
+
+    let sql = "SELECT id FROM documents WHERE coalesce(title, body, nullif(tags, '[]'), slug) IS NOT NULL";
+    let kept = store.query(sql, Vec::new()).await.unwrap();
+    assert_eq!(kept, [vec![postroom::ports::Param::Text("q".to_owned())]]);
+    assert_eq!(index(&path)["secret"], BTreeSet::from(["post:q".to_owned()]));
+}
+
+#[tokio::test]
+async fn huge_texts_are_searched_at_their_beginnings_and_say_so() {
+    let store = SqliteStore::in_memory().unwrap();
+    let body = format!("beginning {} ending", "filler ".repeat(100_000));
+    let event = BlogEvent::PostPublished(PostPublished {
+        event_id: "e".to_owned(),
+        post_id: "p".to_owned(),
+        author: "u".to_owned(),
+        body: Some(body),
+        ..PostPublished::default()
+    });
+    let logs = logs(std::slice::from_ref(&event));
+    let mut reader = Reader::new(SearchEffect, &store, &logs).await;
+    reader.read(&store, &logs, &crate::play::place(&event), 1).await;
+
+    let request = |text: &str| SearchRequest { text: text.to_owned(), limit: 1, ..SearchRequest::default() };
+    let beginning = store.search(&request("beginning")).await.unwrap();
+    assert_eq!((beginning.total, beginning.hits[0].is_cut), (1, true));
+    assert_eq!(store.search(&request("ending")).await.unwrap().total, 0);
+}
