@@ -192,7 +192,7 @@ async fn mails_go_out_at_the_set_rate_in_their_order() {
     let smtp = Smtp::new(slow).unwrap();
     let order = std::sync::Mutex::new(Vec::new());
 
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     futures_util::future::join_all((0..60).map(|nth| {
         let (smtp, order) = (&smtp, &order);
         async move {

@@ -7,6 +7,7 @@ use postroom::Group;
 use postroom::config::OnUnknown;
 use postroom::core::Reason;
 use postroom::effects::Mail;
+use postroom::ports::Param;
 use postroom::testkit::{Report, TestBench};
 
 use crate::relay::{Content, Relay, Script};
@@ -47,6 +48,10 @@ fn a_refused_recipient_is_one_dead_letter_and_the_others_get_one_mail_each() {
     to.sort();
     assert_eq!(to, [["ana@example.org"], ["cy@example.org"]]);
     assert_eq!((report.committed(), report.retries()), (3, 0));
+    // All three rows of the outbox are closed, the refused one's before its dead letter is acknowledged.
+    let closed = report.rows("SELECT id FROM dedupe ORDER BY id");
+    let ids = ["ana", "bo/closed/blog.mail/0/1", "cy"].map(|id| vec![Param::Text(id.to_owned())]);
+    assert_eq!(closed, ids);
 }
 
 #[test]

@@ -212,9 +212,9 @@ impl Bench {
             meter: crate::handler::no_meter(),
         };
         let result = self.mail.handle(&envelope(request), &mut context).await;
-        let closed = context.changes.into_iter().map(|change| match change {
-            Change::RequestClosed { ending, reply, .. } => (ending, reply),
-            other => panic!("{other:?}"),
+        let closed = context.changes.into_iter().map(|change| {
+            let Change::RequestClosed { ending, reply, .. } = change else { panic!("{change:?}") };
+            (ending, reply)
         });
         Left { result, closed: closed.collect() }
     }
