@@ -406,6 +406,7 @@ fn other_commands_find_a_running_demo_and_sigterm_drains_it() {
     assert_eq!(code(&gone), 69, "the demo's file is gone with it");
 }
 
+/// Each of these commands reads all dead-letter topics: no more of them than needed.
 fn causes_are_grouped_shown_and_discarded(home: &Path) {
     let dlq = |words: &[&str]| postroom(home).arg("dlq").args(words).output().unwrap();
     let read = |words: &[&str]| -> Value {
@@ -422,47 +423,32 @@ fn causes_are_grouped_shown_and_discarded(home: &Path) {
     assert!(counts.is_sorted_by(|one, next| one >= next), "{counts:?}");
     let cause = causes[0]["cause"].as_str().unwrap();
     assert!(cause.len() == 4 && causes[0]["event_types"].is_array(), "{}", causes[0]);
-    let told = dlq(&["groups"]);
-    assert!(out(&told).contains(cause) && out(&told).contains("FIRST FAILED"), "{}", out(&told));
-
-    let of_cause = read(&["ls", "--cause", cause, "-o", "json"]);
-    let letters = of_cause["letters"].as_array().unwrap();
-    assert_eq!(letters.len(), counts[0]);
-    assert!(letters.iter().all(|letter| letter["cause"].as_str().unwrap().starts_with(cause)));
-    let newest = causes[0]["newest"].as_str().unwrap();
-    assert!(out(&dlq(&["show", "--cause", cause])).contains(newest));
-    let dry = dlq(&["replay", "--cause", cause, "--dry-run"]);
-    assert!(out(&dry).starts_with(&format!("{} would be sent", counts[0])), "{}", out(&dry));
 
     let would = dlq(&["discard", "--cause", cause]);
     assert_eq!((code(&would), out(&would)), (0, format!("{} would be discarded\n", counts[0])));
-    assert_eq!(read(&["groups", "-o", "json"]), listed, "without --yes nothing is marked");
     let done = read(&["discard", "--cause", cause, "--yes", "--why", "a test", "--by", "ops", "-o", "json"]);
     assert_eq!(done["discarded"].as_array().unwrap().len(), counts[0]);
-    let left = read(&["groups", "-o", "json"]);
-    assert_eq!(left["causes"].as_array().unwrap(), &causes[1..]);
-    let again = dlq(&["discard", newest, "--yes"]);
-    assert_eq!((code(&again), out(&again)), (1, "0 discarded\n".to_owned()), "{}", err(&again));
-    let shown = dlq(&["show", newest]);
-    assert!(out(&shown).contains("by ops: a test"), "{}", out(&shown));
+    let told = dlq(&["groups"]);
+    assert!(!out(&told).contains(cause) && out(&told).contains("FIRST FAILED"), "{}", out(&told));
     let all = read(&["ls", "--all", "-o", "json"]);
-    let marked = all["letters"].as_array().unwrap().iter().filter(|letter| letter["state_why"] == "a test");
-    assert_eq!((all["letters"].as_array().unwrap().len(), marked.count()), (total, counts[0]));
+    let letters = all["letters"].as_array().unwrap();
+    let marked: Vec<_> = letters.iter().filter(|letter| letter["state_why"] == "a test").collect();
+    assert_eq!((letters.len(), marked.len()), (total, counts[0]));
+    assert!(marked.iter().all(|letter| letter["cause"].as_str().unwrap().starts_with(cause)));
+    let shown = dlq(&["show", "--cause", cause]);
+    assert!(out(&shown).contains(causes[0]["newest"].as_str().unwrap()), "{}", err(&shown));
+    assert!(out(&shown).contains("by ops: a test"), "{}", out(&shown));
 
     for (words, said) in [
         (&["ls", "--group", "typo"][..], "postroom.project"),
         (&["groups", "--group", "notify"], "did you mean postroom.notify?"),
-        (&["discard", "--group", "typo", "--yes"], "there is no group"),
         (&["ls", "--cause", "zzzz"], "there is no cause"),
-        (&["show", "--cause", ""], "there is no cause"),
-        (&["discard", "g/t/0/1", "--yes"], "there is no dead letter"),
     ] {
         let refused = dlq(words);
         assert_eq!(code(&refused), 66, "{words:?}: {}", err(&refused));
         assert!(err(&refused).contains(said), "{words:?}: {}", err(&refused));
     }
     assert_eq!(code(&dlq(&["discard", "--yes"])), 64);
-    assert_eq!(code(&dlq(&["ls", "--group", "postroom.purge"])), 0, "a group of ours without letters");
 }
 
 #[test]
