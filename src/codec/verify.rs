@@ -44,7 +44,8 @@ pub(crate) fn text_field<'b>(
     if let Shape::Union(branches) = field {
         field = walk.branch(branches).ok()?;
     }
-    if matches!(field, Shape::String) { walk.text().ok() } else { None }
+    let text = matches!(field, Shape::String).then(|| walk.run()).and_then(Result::ok)?;
+    std::str::from_utf8(text).ok()
 }
 
 /// A place in the bytes of a datum.
