@@ -44,7 +44,8 @@ pub(crate) fn text_field<'b>(
     if let Shape::Union(branches) = field {
         field = walk.branch(branches).ok()?;
     }
-    if matches!(field, Shape::String) { walk.text().ok() } else { None }
+    let text = matches!(field, Shape::String).then(|| walk.run()).and_then(Result::ok)?;
+    std::str::from_utf8(text).ok()
 }
 
 /// A place in the bytes of a datum.
@@ -89,7 +90,7 @@ impl<'b> Walk<'b> {
             Shape::Double => self.take(8).map(drop),
             Shape::Fixed(size) => self.take(*size).map(drop),
             Shape::Bytes => self.run().map(drop),
-            Shape::String => self.text().map(drop),
+            Shape::String => self.pass_text(),
             Shape::Decimal => match self.run()?.len() {
                 0 => Err(poison(Detail::Logical, "a decimal of no bytes")),
                 _ => Ok(()),
@@ -167,14 +168,15 @@ impl<'b> Walk<'b> {
         }
     }
 
-    pub(crate) fn text(&mut self) -> Result<&'b str, DecodeError> {
+    /// Steps over a text. Most are plain ASCII, which one look without branches tells.
+    fn pass_text(&mut self) -> Result<(), DecodeError> {
         let run = self.run()?;
-        let text = std::str::from_utf8(run)
-            .map_err(|error| poison(Detail::Utf8, format!("a text is not UTF-8: {error}")))?;
-        if run.contains(&0) {
-            return Err(poison(Detail::Nul, "a text contains the character NUL"));
-        }
-        Ok(text)
+        let plain = run.iter().fold(true, |plain, byte| plain & matches!(byte, 1..=0x7f));
+        if plain { Ok(()) } else { text(run).map(drop) }
+    }
+
+    pub(crate) fn text(&mut self) -> Result<&'b str, DecodeError> {
+        text(self.run()?)
     }
 
     fn uuid(&mut self) -> Result<(), DecodeError> {
@@ -277,6 +279,16 @@ impl<'b> Walk<'b> {
     fn cut(&self) -> DecodeError {
         poison(Detail::Truncated, format!("the datum ends early, at byte {}", self.bytes.len()))
     }
+}
+
+/// Reads a text: UTF-8 without NUL.
+fn text(run: &[u8]) -> Result<&str, DecodeError> {
+    let text = std::str::from_utf8(run)
+        .map_err(|error| poison(Detail::Utf8, format!("a text is not UTF-8: {error}")))?;
+    if run.contains(&0) {
+        return Err(poison(Detail::Nul, "a text contains the character NUL"));
+    }
+    Ok(text)
 }
 
 fn unzigzag(value: u64) -> i64 {

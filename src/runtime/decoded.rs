@@ -42,9 +42,10 @@ impl<E: Event> Decoded<E> {
             };
             match read {
                 Ok(Some(envelope)) => {
-                    decoded.tally.add(envelope.event_type, Finish::Ok);
-                    decoded.places.push(decoded.finished);
+                    let event_type = envelope.event_type;
                     decoded.events.push(envelope);
+                    decoded.places.push(decoded.finished);
+                    decoded.tally.add(event_type, Finish::Ok);
                 }
                 Ok(None) => decoded.tally.add(OTHER, Finish::Skipped),
                 Err(failure) => {

@@ -65,6 +65,8 @@ pub(super) fn write(
 ) {
     let mut cleaned: Option<Instant> = None;
     while let Some(first) = waiting.blocking_recv() {
+        // Where all processors are busy, those who are about to ask come first and share the commit.
+        std::thread::yield_now();
         let mut batch = vec![first];
         while batch.len() < LARGEST_BATCH
             && let Ok(next) = waiting.try_recv()
