@@ -55,13 +55,23 @@ fn a_refused_recipient_is_one_dead_letter_and_the_others_get_one_mail_each() {
 }
 
 #[test]
-fn greylisting_defers_and_kills_nothing() {
-    let relay = Relay::start(Script { recipient: |_, _| "451 4.7.1 greylisted", ..Script::default() });
+fn a_greylisted_mail_that_no_outbox_asked_for_is_tried_again_in_memory() {
+    let relay = Relay::start(Script {
+        recipient: |address, nth| match (address, nth) {
+            ("ana@example.org", 1..=3) | ("bo@example.org", _) => "451 4.7.1 greylisted",
+            _ => "250 ok",
+        },
+        ..Script::default()
+    });
 
     let report = play(&relay, OnUnknown::Resend, &people(["ana", "bo"]));
 
-    assert!(report.dead_letters().is_empty());
-    assert_eq!((report.committed(), report.retries(), report.calls()), (2, 0, 2));
+    assert_eq!(relay.mails().iter().map(|mail| mail.to[0].as_str()).collect::<Vec<_>>(), ["ana@example.org"]);
+    let dead = report.dead_letters();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].0, Reason::Exhausted);
+    assert!(dead[0].1.contains("451 4.7.1 greylisted"), "{}", dead[0].1);
+    assert_eq!(report.retries(), 3 + 7);
 }
 
 #[test]

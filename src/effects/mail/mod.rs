@@ -171,8 +171,15 @@ impl Case<'_> {
         }
         // The last attempt is made when the time is over, not before.
         let not_before = now.saturating_add(backoff::delay(self.id, attempt)).min(end);
-        context.store().defer(self.id, now, not_before, said).await.map_err(store_error)?;
-        Ok(Error::deferred(format!("deferred after attempt {attempt}: {said}")))
+        match context.store().defer(self.id, now, not_before, said).await {
+            Ok(()) => Ok(Error::deferred(format!("deferred after attempt {attempt}: {said}"))),
+            // A request that did not come from the outbox cannot wait there: it waits here, as long as its attempts last.
+            Err(StoreError::Refused(_)) => {
+                self.over(context, now, said).await?;
+                Ok(Error::retry(format!("not taken at attempt {attempt}: {said}")))
+            }
+            Err(error) => Err(store_error(error)),
+        }
     }
 
     /// When its time began. A request that does not say counts from its record.
