@@ -1,6 +1,6 @@
 //! The dashboard: the file is what the program exports, every metric is on a panel, and every panel explains itself.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::process::Command;
 

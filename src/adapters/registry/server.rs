@@ -158,10 +158,10 @@ impl RegistryServer {
         url.query_pairs_mut().append_pair("verbose", "true");
         let asked = self.client.post(url).json(&json!({ "schema": schema }));
         let Some(answer) = self.ask::<Value>(asked).await? else { return Ok(Compatibility::New) };
-        if answer["is_compatible"] == Value::Bool(true) {
+        if answer.get("is_compatible") == Some(&Value::Bool(true)) {
             return Ok(Compatibility::Compatible);
         }
-        let messages = answer["messages"].as_array().into_iter().flatten();
+        let messages = answer.get("messages").and_then(Value::as_array).into_iter().flatten();
         let lines = messages.map(|one| one.as_str().map_or_else(|| one.to_string(), str::to_owned)).collect();
         Ok(Compatibility::Incompatible(lines))
     }

@@ -82,7 +82,7 @@ fn drawn(panel: &Panel, id: usize, place: &Value) -> Value {
             json!({
                 "refId": name.to_string(), "expr": expression, "legendFormat": legend, "datasource": source(),
                 "instant": at_once, "range": !at_once,
-                "format": match panel.kind { Kind::Table => "table", Kind::Heat => "heatmap", _ => "time_series" },
+                "format": match panel.kind { Kind::Table => "table", Kind::Heat => "heatmap", Kind::Lines | Kind::Stack | Kind::Now => "time_series" },
             })
         })
         .collect();
