@@ -255,9 +255,9 @@ fn configured(
         // Dead letters are told as errors; here they are part of the show, and the summary has them.
         flags.push(of_demo("log.level", "off".to_owned()));
     }
-    if is_default(&before, "mail.max_age") {
-        // Old history is played as if it were new.
-        flags.push(of_demo("mail.max_age", "36500d".to_owned()));
+    if arguments.from.is_none() && is_default(&before, "mail.max_age") {
+        // The sample tells of days; mails about its last hours are enough to look at.
+        flags.push(of_demo("mail.max_age", "4h".to_owned()));
     }
     match arguments.port {
         Some(port) => flags.push(of_demo("http.listen", format!("127.0.0.1:{port}"))),

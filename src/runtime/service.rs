@@ -10,9 +10,11 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use crate::adapters::registry::ServerError;
 use crate::adapters::store::SqliteStore;
 use crate::codec::Codec;
 use crate::config::{Config, StoreUrl};
+use crate::event::{EventRecord, MailRequested, WebhookRequested};
 use crate::kafka::{ConsumerConfig, KafkaEdge, Producer};
 use crate::ports::{Edge, EdgeError, FanOut, Rest, Store, StoreError};
 use crate::runtime::clock::Clock;
@@ -64,6 +66,9 @@ pub enum StartError {
     /// Kafka refuses, or is not there.
     #[error(transparent)]
     Kafka(#[from] EdgeError),
+    /// The registry server does not answer, or refuses us or our schemas.
+    #[error(transparent)]
+    Registry(#[from] ServerError),
     /// A schema cannot be used.
     #[error("the schemas cannot be used: {0}")]
     Schemas(String),
@@ -93,6 +98,10 @@ impl Service {
             return Err(StartError::NothingToDo);
         }
         let (codec, server) = wiring::schemas(config).map_err(StartError::Schemas)?;
+        if let Some(server) = &server {
+            // What the relay publishes.
+            server.register_kinds(&codec, &[MailRequested::TYPE, WebhookRequested::TYPE]).await?;
+        }
         let store = open_store(config).await?;
         let producer = Producer::start(&wiring::producer(config))?;
         metrics.board().connected_to(&config.kafka.brokers.to_string());

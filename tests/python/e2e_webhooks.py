@@ -112,7 +112,8 @@ def story(checks, cluster, postroom, store, web, given, tell):
     checks.equal("an endpoint that answered 410 is told nothing more", 1, len(web.of("gone")))
     listed = postroom.command("webhooks", "ls", "-c", str(postroom.config)).stdout
     checks.that("the list says so and hides secrets", "410" in listed and SECRET not in listed, listed)
-    checks.equal("SIGTERM ends with 0", 0, member.terminate())
+    # Where mute endpoints still hold on at the drain's deadline, the next owner takes over: 75 says so.
+    checks.that("SIGTERM drains", member.terminate() in (0, 75))
     return told
 
 

@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::adapters::registry::references;
-use crate::codec::SchemaRef;
+use crate::codec::{Codec, SchemaRef};
+use crate::event::EventType;
 use crate::ports::{RegistryAway, SchemaFuture, SchemaSource};
 
 /// How to reach a registry.
@@ -147,6 +148,20 @@ impl RegistryServer {
         let asked = self.client.post(url).json(&json!({ "schema": schema }));
         let registered: Option<Registered> = self.ask(asked).await?;
         registered.map(|found| found.id).ok_or_else(|| ServerError::Away("no such path".to_owned()))
+    }
+
+    /// Registers the newest schemas of kinds of events, each under its topic and record, and lets the codec write them.
+    ///
+    /// # Errors
+    /// As [`ServerError`]; what came before is registered.
+    pub async fn register_kinds(&self, codec: &Codec, kinds: &[EventType]) -> Result<(), ServerError> {
+        for kind in kinds {
+            let subject = format!("{}-{}", kind.topic, kind.record);
+            let id = self.register(&subject, kind.schema).await?;
+            let added = codec.add_schema(Some(id), None, kind.schema);
+            added.map_err(|error| ServerError::Refused(format!("{subject}: {error}")))?;
+        }
+        Ok(())
     }
 
     /// Asks whether a schema may follow the newest of a subject.
