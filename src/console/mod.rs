@@ -100,6 +100,7 @@ impl Console {
             .route("/thumbs/{*name}", get(thumbs::serve))
             .route("/assets/{name}", get(assets::serve))
             .route("/api/page/{part}", get(pages::part))
+            .route("/search", get(search::page))
             .route("/api/search", get(search::search))
             .route("/api/events", get(pages::api_events))
             .route("/api/events/{*id}", get(pages::api_story))
@@ -129,7 +130,7 @@ fn templates() -> Environment<'static> {
     environment
 }
 
-const TEMPLATES: [(&str, &str); 12] = [
+const TEMPLATES: [(&str, &str); 13] = [
     ("base.html", include_str!("templates/base.html")),
     ("home.html", include_str!("templates/home.html")),
     ("macros.html", include_str!("templates/macros.html")),
@@ -140,6 +141,7 @@ const TEMPLATES: [(&str, &str); 12] = [
     ("part_letters.html", include_str!("templates/part_letters.html")),
     ("part_mails.html", include_str!("templates/part_mails.html")),
     ("part_summary.html", include_str!("templates/part_summary.html")),
+    ("search.html", include_str!("templates/search.html")),
     ("part_thumbs.html", include_str!("templates/part_thumbs.html")),
     ("story.html", include_str!("templates/story.html")),
 ];

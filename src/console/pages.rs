@@ -309,8 +309,8 @@ fn is_held(status: &Status, place: &RecordPlace) -> bool {
 const PARTS: [&str; 6] = ["summary", "groups", "events", "letters", "mails", "thumbs"];
 const MOST_EVENTS: usize = 40;
 const MOST_API_EVENTS: usize = 500;
-const MOST_MAILS: usize = 12;
-const MOST_THUMBS: usize = 12;
+const MOST_MAILS: usize = 6;
+const MOST_THUMBS: usize = 9;
 /// How long a page waits for the store.
 const PATIENCE: Duration = Duration::from_secs(1);
 const HINT: &str =

@@ -5,10 +5,14 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use minijinja::{Value, context};
 use serde::{Deserialize, Serialize};
 
 use crate::adapters::store::SqliteStore;
+use crate::console::pages;
 use crate::console::pages::Desk;
+use crate::console::text::masked;
+use crate::console::words::rfc3339;
 use crate::event::time;
 use crate::ports::{DocumentKind, LARGEST_PAGE, Search, SearchHit, SearchPage, SearchRequest, Snippet};
 
@@ -23,6 +27,45 @@ pub(crate) async fn search(State(desk): State<Desk>, parameters: Asked) -> Respo
         (StatusCode::SERVICE_UNAVAILABLE, Json(Refusal { error })).into_response()
     };
     desk.in_time(answer(store, parameters)).await.unwrap_or_else(late)
+}
+
+/// The page of what a search finds.
+pub(crate) async fn page(State(desk): State<Desk>, parameters: Asked) -> Response {
+    let parameters = parameters.map(|Query(parameters)| parameters).map_err(|error| error.body_text());
+    let asked = parameters.as_ref().map(|parameters| parameters.q.clone()).unwrap_or_default();
+    let found = match (parameters.and_then(Parameters::read), desk.parts.store.get()) {
+        (Err(error), _) => Err(error),
+        (Ok(_), None) => Err("the store is not open yet".to_owned()),
+        (Ok(request), Some(store)) => match desk.in_time(store.search(&request)).await {
+            Some(found) => found.map_err(|error| error.to_string()),
+            None => Err("the search took too long: name more words, or filters".to_owned()),
+        },
+    };
+    let context = match found {
+        Ok(found) => {
+            let hits: Vec<_> = found.hits.iter().map(hit).collect();
+            context! { asked, hits, total => found.total }
+        }
+        Err(error) => context! { asked, error },
+    };
+    pages::page(&desk, "search.html", context)
+}
+
+fn hit(hit: &SearchHit) -> Value {
+    let title = if hit.title.text.is_empty() {
+        Snippet { text: hit.post_title.clone().unwrap_or_else(|| hit.post.clone()), marks: Vec::new() }
+    } else {
+        hit.title.clone()
+    };
+    context! {
+        kind => hit.kind.name(), title => pieces(&title), snippet => pieces(&hit.snippet), author => masked(&hit.author),
+        slug => hit.slug.as_deref().or(hit.post_slug.as_deref()), at => rfc3339(hit.time),
+    }
+}
+
+fn pieces(snippet: &Snippet) -> Vec<Value> {
+    let piece = |(text, found): (&str, bool)| context! { text => masked(text), found };
+    snippet.pieces().into_iter().map(piece).collect()
 }
 
 type Asked = Result<Query<Parameters>, QueryRejection>;

@@ -28,11 +28,11 @@ from checks import Checks
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 ELEMENTS = set(
-    "a article bdi body code dd details div dl dt footer h1 h2 head header html iframe img li link main meta nav ol p path"
+    "a article bdi body code dd form input label mark details div dl dt footer h1 h2 head header html iframe img li link main meta nav ol p path"
     " pre progress rect script section span strong summary svg table tbody td th thead time title tr ul".split()
 )
 ATTRIBUTES = set(
-    "alt aria-hidden aria-label aria-labelledby charset class content d data-key data-label data-live data-part datetime"
+    "action maxlength method placeholder type alt aria-hidden aria-label aria-labelledby charset class content d data-key data-label data-live data-part datetime"
     " decoding defer height href id lang loading max name open referrerpolicy rel role rx sandbox scope src tabindex"
     " title value viewbox width x y".split()
 )
