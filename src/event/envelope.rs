@@ -123,3 +123,31 @@ pub struct Envelope<E> {
     /// The record that carried it.
     pub record: RawRecord,
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_compared_as_bytes_however_long() {
+        let mut texts: Vec<String> = [1, 37, 38, 39, 255].map(|length| "b".repeat(length)).to_vec();
+        texts.extend(["é".repeat(19), "é".repeat(20), "a".to_owned()]);
+        let mut ids: Vec<EventId> = texts.iter().map(|text| EventId::parse(text).unwrap()).collect();
+        texts.sort();
+        ids.sort();
+
+        assert!(ids.iter().map(EventId::as_str).eq(&texts));
+        assert_eq!(ids.iter().chain(&ids).collect::<HashSet<_>>().len(), texts.len());
+    }
+
+    #[test]
+    fn an_id_that_is_empty_too_long_or_unclean_is_refused() {
+        for text in ["", &"b".repeat(256), "a\nb", "\u{7f}", "é\u{85}", &format!("{}\0", "b".repeat(50))] {
+            assert!(EventId::parse(text).is_err(), "{text:?}");
+        }
+    }
+}
