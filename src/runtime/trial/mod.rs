@@ -11,6 +11,7 @@
 mod accounts;
 mod edge;
 mod failures;
+mod greylisting;
 mod handlers;
 mod life;
 mod noted;
