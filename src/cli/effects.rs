@@ -99,8 +99,10 @@ fn endpoints(config: &Config) -> Result<Group, Failure> {
     let now = || jiff::Timestamp::now().as_millisecond();
     let owner = format!("{}-{:016x}", std::process::id(), fastrand::u64(..));
     let effect = Webhooks::new(Arc::new(client), Arc::new(now), config.webhooks.budget, owner);
-    let group =
-        Group::each("webhooks", effect).ordering(Ordering::Unordered).depends_on(webhooks::DEPENDENCY);
+    let group = Group::each("webhooks", effect)
+        .ordering(Ordering::Unordered)
+        .depends_on(webhooks::DEPENDENCY)
+        .at_strangers_mercy();
     Ok(group.concurrency(NonZeroUsize::new(1_024).unwrap_or(NonZeroUsize::MIN)))
 }
 

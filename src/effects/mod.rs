@@ -24,8 +24,14 @@ pub use webhooks::Webhooks;
 use postroom_core::Failure;
 
 use crate::codec::Event;
-use crate::event::{Envelope, EventType};
+use crate::event::{Envelope, EventType, RawRecord};
 use crate::ports::Change;
+
+/// Names who carries a request out: this process, for this record. A second copy of the request that is under way at the
+/// same time has to wait, and a further attempt of the same record need not.
+pub(crate) fn owner_of(process: &str, record: &RawRecord) -> String {
+    format!("{process}/{}/{}", record.partition(), record.offset())
+}
 
 /// A side effect whose results live in the store.
 ///

@@ -31,7 +31,18 @@ pub struct Group {
     pub(crate) retry: Retry,
     /// The configured dependencies whose outage it waits for, beside the store.
     pub(crate) dependencies: Vec<&'static str>,
+    /// Whether many dead letters stop the group.
+    pub(crate) flood: FloodGuard,
     pub(crate) worker: Arc<dyn Worker>,
+}
+
+/// Whether many dead letters stop a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FloodGuard {
+    /// They do: a bad deployment must not divert a topic.
+    On,
+    /// They do not: whether an effect succeeds is in the hands of strangers.
+    Off,
 }
 
 /// Who keeps a group's position.
@@ -57,6 +68,7 @@ impl Group {
             deadline: Duration::from_secs(30),
             retry: Retry::default(),
             dependencies: Vec::new(),
+            flood: FloodGuard::On,
             worker: Arc::new(Single::new(handler)),
         }
     }
@@ -85,6 +97,7 @@ impl Group {
             deadline: Duration::from_secs(30),
             retry: Retry::default(),
             dependencies: Vec::new(),
+            flood: FloodGuard::On,
             worker,
         }
     }
@@ -155,6 +168,13 @@ impl Group {
     #[must_use]
     pub fn depends_on(mut self, dependency: &'static str) -> Self {
         self.dependencies.push(dependency);
+        self
+    }
+
+    /// Lets dead letters never stop the group: for effects whose other side anybody may name.
+    #[must_use]
+    pub(crate) fn at_strangers_mercy(mut self) -> Self {
+        self.flood = FloodGuard::Off;
         self
     }
 

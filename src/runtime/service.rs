@@ -247,8 +247,13 @@ impl Service {
         self.helpers.spawn(async move {
             loop {
                 // What is left waits for the next turn, in this process or another.
-                let more =
-                    matches!(store.expand_fan_out(EXPAND_CHUNK).await, Ok(done) if done.rest == Rest::More);
+                let more = match store.expand_fan_out(EXPAND_CHUNK).await {
+                    Ok(done) => done.rest == Rest::More,
+                    Err(error) => {
+                        tracing::warn!(%error, "announcements were not expanded, and wait");
+                        false
+                    }
+                };
                 if !more {
                     tokio::time::sleep(EXPAND_INTERVAL).await;
                 }

@@ -7,7 +7,7 @@ use crate::codec::{Codec, Limits};
 use crate::config::{Config, Effect, GroupProtocol, OnGap, Start};
 use crate::kafka::{self, Connection, ConsumerConfig, DeadLetterRoute, ProducerConfig, Protocol};
 use crate::ports::StoreId;
-use crate::runtime::group::{Group, Position};
+use crate::runtime::group::{FloodGuard, Group, Position};
 use crate::runtime::service::Broker;
 
 /// How every client reaches the cluster.
@@ -123,6 +123,9 @@ pub(crate) fn settings(config: &Config, group: &Group, effect: &Effect, share: u
         percent: effect.dead_letter_limit.percent,
         window: effect.dead_letter_limit.window,
     };
+    if group.flood == FloodGuard::Off {
+        settings.flood.minimum = u32::MAX;
+    }
     settings
 }
 

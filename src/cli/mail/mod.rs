@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::adapters::smtp::{Smtp, SmtpSettings};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::config::OWN_MAILS as OWN_CONCURRENCY;
 use crate::config::{Config, MailSection, Relay, Sender};
 use crate::effects::mail::{DEPENDENCY, Mail, Stationery, Templates};
 use crate::runtime::Group;
@@ -36,7 +37,8 @@ pub(crate) fn group(config: &Config) -> Result<Option<Group>, Failure> {
         owner: owner(),
         now,
     };
-    Ok(Some(Group::each("mail", handler).depends_on(DEPENDENCY)))
+    let group = Group::each("mail", handler).concurrency(OWN_CONCURRENCY);
+    Ok(Some(group.depends_on(DEPENDENCY)))
 }
 
 /// What all mails have in common.

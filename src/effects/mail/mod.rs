@@ -20,6 +20,7 @@ pub use letter::{Letter, Stationery};
 pub use templates::{TemplateProblem, Templates};
 
 use crate::config::OnUnknown;
+use crate::effects::owner_of;
 use crate::event::{Envelope, MailRequested};
 use crate::handler::{Context, Error, Handler};
 use crate::ports::{Change, MailError, Mailer, RequestEnding, Reservation, StoreError};
@@ -106,7 +107,8 @@ impl Case<'_> {
     /// Takes the right to send it; an error where it is not ours to send.
     async fn reserve(&self, context: &mut Context) -> Result<u32, Error> {
         let now = (self.mail.now)();
-        let reserved = context.store().reserve(self.id, &self.mail.owner, now, context.deadline()).await;
+        let owner = owner_of(&self.mail.owner, &self.event.record);
+        let reserved = context.store().reserve(self.id, &owner, now, context.deadline()).await;
         match reserved.map_err(store_error)? {
             Reservation::Ours { attempt } => Ok(attempt),
             Reservation::Done => Err(Error::skip("the mail was sent before")),

@@ -13,6 +13,7 @@ use std::time::Duration;
 pub use sign::{BadSecret, check_secret, signature};
 
 use self::answer::{Answer, answer, reply};
+use crate::effects::owner_of;
 use crate::event::{Envelope, WebhookRequested};
 use crate::handler::{Context, Error, Handler};
 use crate::ports::{
@@ -48,10 +49,16 @@ impl Webhooks {
         Self { web, now, budget, owner: owner.into() }
     }
 
-    async fn deliver(&self, delivery: &WebhookRequested, context: &mut Context) -> Result<(), Error> {
+    async fn deliver(
+        &self,
+        envelope: &Envelope<WebhookRequested>,
+        context: &mut Context,
+    ) -> Result<(), Error> {
+        let delivery = &envelope.event;
         let store = Arc::clone(context.store());
         let id = delivery.event_id.as_str();
-        let attempt = self.reserve(&*store, id, context).await?;
+        let owner = owner_of(&self.owner, &envelope.record);
+        let attempt = self.reserve(&*store, id, &owner, context).await?;
         let endpoint = store.endpoint(&delivery.endpoint).await.map_err(of_the_store)?;
         let Some(endpoint) = endpoint else {
             return Err(self.withdrawn(id, "the endpoint is gone", context));
@@ -87,9 +94,15 @@ impl Webhooks {
 
     /// Reserves the delivery and returns which attempt this is. Whether an endpoint has it may be unknown: then it is
     /// told again, by the same id.
-    async fn reserve(&self, store: &dyn Store, id: &str, context: &mut Context) -> Result<u32, Error> {
+    async fn reserve(
+        &self,
+        store: &dyn Store,
+        id: &str,
+        owner: &str,
+        context: &mut Context,
+    ) -> Result<u32, Error> {
         let now = (self.now)();
-        match store.reserve(id, &self.owner, now, context.deadline()).await.map_err(of_the_store)? {
+        match store.reserve(id, owner, now, context.deadline()).await.map_err(of_the_store)? {
             Reservation::Ours { attempt } | Reservation::Unknown { attempt } => Ok(attempt),
             Reservation::Done => Err(Error::skip("it was delivered before")),
             Reservation::Held { until } => {
@@ -172,7 +185,7 @@ impl Handler for Webhooks {
         if envelope.event.event_id.is_empty() || envelope.event.endpoint.is_empty() {
             return Err(Error::invalid("event_id or endpoint is empty"));
         }
-        self.deliver(&envelope.event, context).await
+        self.deliver(envelope, context).await
     }
 }
 

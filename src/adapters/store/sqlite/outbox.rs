@@ -30,7 +30,9 @@ impl Outbox for SqliteStore {
 
     fn given_back(&self, rows: Vec<i64>) -> StoreFuture<'_, ()> {
         Box::pin(self.write(move |connection| {
-            let sql = "UPDATE requests SET state = 1, due = not_before WHERE id = ?1 AND state = 2";
+            // To the end of the line: what cannot be published now must not stand before what can.
+            let sql = "UPDATE requests SET state = 1, due = max(not_before, CAST(unixepoch('subsec') * 1000 AS INTEGER))
+                WHERE id = ?1 AND state = 2";
             rows.iter().try_for_each(|row| execute(connection, sql, [row]).map(drop))
         }))
     }
@@ -50,10 +52,10 @@ impl Outbox for SqliteStore {
 fn take(connection: &Connection, now: i64, limit: u32, until: i64) -> Result<Vec<DueRow>, StoreError> {
     let mut taken = Vec::new();
     for (kind, most) in [(queue::WEBHOOK, limit.div_ceil(2)), (queue::MAIL, limit)] {
-        let expired =
-            "UPDATE requests SET state = 1, due = not_before WHERE state = 2 AND kind = ?1 AND due <= ?2";
+        let expired = "UPDATE requests SET state = 1, due = max(not_before, ?2) WHERE state = 2 AND kind = ?1 AND due <= ?2";
         execute(connection, expired, params![kind, now])?;
         lapse(connection, kind, now)?;
+        ask_again(connection, kind, now)?;
         let room = MOST_OUT.saturating_sub(out(connection, kind)?);
         let most = most.min(room).saturating_sub(u32::try_from(taken.len()).unwrap_or(u32::MAX));
         take_kind(connection, kind, now, most, until, &mut taken)?;
@@ -99,7 +101,7 @@ fn take_kind(
 fn out(connection: &Connection, kind: &str) -> Result<u32, StoreError> {
     connection
         .prepare_cached(
-            "SELECT count(*) FROM (SELECT 1 FROM requests WHERE state = 3 AND kind = ?1 LIMIT ?2)",
+            "SELECT count(*) FROM (SELECT 1 FROM requests WHERE state IN (3, 5) AND kind = ?1 LIMIT ?2)",
         )
         .and_then(|mut statement| statement.query_row(params![kind, MOST_OUT], |row| row.get(0)))
         .map_err(ours)
@@ -123,6 +125,15 @@ fn lapse(connection: &Connection, kind: &str, now: i64) -> Result<(), StoreError
     let late = "SELECT id FROM requests WHERE state = 3 AND kind = ?1 AND due <= ?2 ORDER BY due LIMIT ?3";
     let rows = rows(connection, late, params![kind, now, LOOK])?;
     rows.into_iter().try_for_each(|row| queue::leave(connection, row, State::Lapsed, now))
+}
+
+/// Rows that have been out for a day and more without an end are published again: their records may be gone. The ledger
+/// knows what was done all the same.
+fn ask_again(connection: &Connection, kind: &str, now: i64) -> Result<(), StoreError> {
+    let lost = "SELECT id FROM requests WHERE state = 5 AND kind = ?1 AND due <= ?2 ORDER BY due LIMIT ?3";
+    let rows = rows(connection, lost, params![kind, now.saturating_sub(LOST_AFTER), LOOK])?;
+    rows.into_iter()
+        .try_for_each(|row| queue::put_back(connection, row, now, "no end was heard of: asked again"))
 }
 
 fn due(connection: &Connection, kind: &str, now: i64, limit: u32) -> Result<Vec<i64>, StoreError> {
@@ -261,6 +272,9 @@ const WEBHOOK: &str =
 const OLDEST: &str = "SELECT min(due) FROM (
     SELECT min(due) AS due FROM requests WHERE state = 1 AND kind = 'mail' AND due <= ?1
     UNION ALL SELECT min(due) FROM requests WHERE state = 1 AND kind = 'webhook' AND due <= ?1)";
+
+/// How long after a row has lapsed it is published again, in milliseconds.
+const LOST_AFTER: i64 = 86_400_000;
 
 /// How many rows of a kind may be out at once: what waits longer waits here, where nothing is lost when a topic is short
 /// of room.

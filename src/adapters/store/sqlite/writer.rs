@@ -35,6 +35,10 @@ struct Asked<V, F> {
 
 impl<V: Send, F: Fn(&Connection) -> Result<V, StoreError> + Send> Work for Asked<V, F> {
     fn run(&mut self, connection: &Connection) -> Result<(), StoreError> {
+        if self.reply.is_closed() {
+            // Whoever asked was cancelled, and counts on nothing having happened.
+            return Err(StoreError::Away("nobody waits for the answer".to_owned()));
+        }
         let result = (self.run)(connection);
         let outcome = result.as_ref().map(|_| ()).map_err(StoreError::clone);
         self.result = Some(result);
