@@ -24,6 +24,7 @@ pub(crate) fn run(work: &Work) -> Result<Measured, Failure> {
         .set("enable.auto.commit", "false")
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("queued.max.messages.kbytes", work.queue_kib.to_string())
+        .set("fetch.message.max.bytes", "524288")
         .set("fetch.queue.backoff.ms", "5")
         .create()?;
     consumer.subscribe(&[TOPIC])?;
