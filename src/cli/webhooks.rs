@@ -29,6 +29,14 @@ pub(crate) fn run(
     let _log = start_log(&loaded, None, terminal)?;
     let config = &loaded.config;
     let StoreUrl::Sqlite(path) = &config.store.url;
+    if !path.exists() {
+        let made = matches!(command, WebhooksCommand::Add(_));
+        if !made {
+            return Err(Failure::new(Exit::NotFound, format!("there is no store at {}", path.display()))
+                .fix("name it with -c FILE or --set store.url=sqlite:PATH, or start `postroom demo`"));
+        }
+        terminal.say(&format!("there is no store at {} yet: it is made", path.display()));
+    }
     let store = SqliteStore::open(path)?;
     let runtime = runtime()?;
     runtime.block_on(async {

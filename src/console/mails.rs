@@ -76,12 +76,19 @@ pub(crate) async fn show(State(desk): State<Desk>, Path(number): Path<u64>) -> R
     let Some(mail) = desk.mailbox().and_then(|mailbox| mailbox.get(number)) else {
         return not_found(&desk, "there is no such mail (any more)");
     };
-    let headers: Vec<_> = mail.headers.iter().map(|(name, value)| (name, masked(value))).collect();
+    // Ids of messages look like addresses and are none: threads are compared by them.
+    let shown = |name: &str, value: &str| {
+        let is_id =
+            ["message-id", "in-reply-to", "references"].iter().any(|id| name.eq_ignore_ascii_case(id));
+        if is_id { value.to_owned() } else { masked(value) }
+    };
+    let headers: Vec<_> = mail.headers.iter().map(|(name, value)| (name, shown(name, value))).collect();
+    let text = mail.text.as_deref().map(|text| masked(&text.replace("\r\n", "\n")));
     page(
         &desk,
         "mail.html",
         context! {
-            mail => served(MailView::of(&mail.line, desk.now())), headers => served(headers), text => mail.text.as_deref().map(masked), html => mail.html.is_some(),
+            mail => served(MailView::of(&mail.line, desk.now())), headers => served(headers), text, html => mail.html.is_some(),
         },
     )
 }

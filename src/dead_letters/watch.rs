@@ -32,7 +32,7 @@ impl Watch {
         Self { connection, template, collection: Arc::default(), read_to: ReadTo::default() }
     }
 
-    /// Reads what is new, until `stop` says so. Of more than [`MOST_LETTERS`] dead letters it keeps the first, and
+    /// Reads what is new, until `stop` says so. Of more than 20,000 dead letters it keeps the first, and
     /// reads no further. Must be called within a tokio runtime that may block.
     ///
     /// # Errors

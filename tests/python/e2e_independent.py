@@ -140,7 +140,7 @@ def check_letters(checks, cluster, poison):
         by_id.setdefault(told.get("id"), letter)
         expected = f"dlq.{told.get('group')}.{told.get('topic')}"
         checks.that(f"the letter {told.get('id')} lies in its topic", letter["topic"] == expected, letter["topic"])
-    for group in GROUPS:
+    for group in [*GROUPS, "postroom.search"]:
         for sent in poison:
             place = f"{group}/{sent['topic']}/{sent['partition']}/{sent['offset']}"
             letter = by_id.pop(place, None)

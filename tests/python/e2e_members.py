@@ -193,7 +193,7 @@ def check_history(checks, store, sent):
 def wants(group, sent):
     """Whether a group takes events of the kind that a poison record claims to be."""
     kind = dict(sent["headers"])["ce_type"].decode()
-    return group == "postroom.project" or kind in ("comment.created", "post.published", "user.registered")
+    return group in GROUPS or kind.startswith(("post.", "comment."))
 
 
 def check_letters(checks, cluster, poison):
@@ -201,7 +201,7 @@ def check_letters(checks, cluster, poison):
     for letter in cluster.read([topic for topic in cluster.topics() if topic.startswith("dlq.")]):
         letters.setdefault(facts(letter).get("id"), []).append(letter)
     problems, copies = [], 0
-    for group in GROUPS:
+    for group in [*GROUPS, "postroom.search"]:
         for sent in (sent for sent in poison if wants(group, sent)):
             place = f"{group}/{sent['topic']}/{sent['partition']}/{sent['offset']}"
             found = letters.pop(place, [])
