@@ -13,8 +13,10 @@ use crate::config::OnUnknown;
 use crate::effects::mail::{Mail, Stationery, Templates};
 use crate::event::{Envelope, EventId, MailRequested, RawBatchBuilder, RawHeader, RawParts};
 use crate::handler::{Context, Handler, no_meter};
-use crate::ports::{self, Guard, MailError, MailFuture, MailReply, Mailer, Outbox, Request, Store, Unit};
-use crate::testkit::store_contract::outbox::mails_of_a_thread;
+use crate::ports::{
+    self, Arrival, Change, Guard, MailError, MailFuture, MailReply, MailSource, Mailer, Origin, Outbox,
+    PersonChange, PersonContent, PersonFact, Request, Store, ThreadComment, Unit,
+};
 
 /// The virtual present.
 static CLOCK: AtomicI64 = AtomicI64::new(0);
@@ -84,6 +86,32 @@ async fn an_hour_of_greylisting_costs_nobody_a_mail() {
     // The first mail of each reader was tried now and then; those behind it waited for it.
     assert!((3 * READERS..40 * READERS).contains(&refused), "{refused} were refused");
     assert!(last > begin + HOUR, "nothing could be over before the hour was");
+}
+
+/// Asks for mails: of `comments` comments, in their order, to each of `readers` who took part in the discussion before.
+async fn mails_of_a_thread(store: &SqliteStore, readers: usize, comments: usize) {
+    let origin =
+        |event: String| Origin { event: EventId::parse(&event).unwrap(), time: 1, arrival: Arrival::InOrder };
+    let written = |comment: String, author: &str, mail: Option<MailSource>| {
+        let (post, author, origin) = ("p".to_owned(), author.to_owned(), origin(comment.clone()));
+        Change::ThreadComment(ThreadComment { post, comment, author, origin, mail })
+    };
+    let mut changes = Vec::new();
+    for reader in (0..readers).map(|number| format!("reader-{number}")) {
+        let email = Some(format!("{reader}@readers.example"));
+        let fact = PersonFact::Updated(PersonContent { email, ..PersonContent::default() });
+        let origin = origin(format!("{reader}-known"));
+        changes.push(Change::Contact(PersonChange { user: reader.clone(), origin, fact }));
+        changes.push(written(format!("{reader}-c"), &reader, None));
+    }
+    for number in 0..comments {
+        let text = Some(format!("comment number {number}"));
+        let mail = MailSource { blog: "b".to_owned(), format: None, text, max_age: i64::MAX };
+        changes.push(written(format!("c-{number}"), "writer", Some(mail)));
+    }
+    let place = TopicPartition::new(Topic::new("blog.comments"), Partition(0));
+    let mut claim = store.claim("notify", &place).await.unwrap();
+    store.apply(&mut claim, Unit { guard: Guard::Position { next: Offset(1) }, changes }).await.unwrap();
 }
 
 /// Carries out one request as a member does, and finishes its record.

@@ -381,42 +381,6 @@ async fn thread<S: Store>(store: &S, name: &str, comments: &[&str]) {
     apply(store, name, changes).await;
 }
 
-/// Asks for mails: of `comments` comments, in their order, to each of `readers` who took part in the discussion before.
-/// Their texts are `comment number N`.
-///
-/// # Panics
-/// Where the store does not answer.
-#[cfg(test)]
-pub(crate) async fn mails_of_a_thread<S: Store>(store: &S, readers: usize, comments: usize) {
-    let mut changes = Vec::new();
-    for reader in 0..readers {
-        let reader = format!("reader-{reader}");
-        let origin = origin(&format!("{reader}-wrote"), 2);
-        changes.push(contact(&reader, true));
-        let (post, comment) = ("p".to_owned(), format!("{reader}-c"));
-        changes.push(Change::ThreadComment(ThreadComment {
-            post,
-            comment,
-            author: reader,
-            origin,
-            mail: None,
-        }));
-    }
-    for number in 0..comments {
-        let (post, comment, author) = ("p".to_owned(), format!("c-{number}"), "writer".to_owned());
-        let mail = MailSource { text: Some(format!("comment number {number}")), ..source() };
-        let origin = origin(&comment, 3);
-        changes.push(Change::ThreadComment(ThreadComment {
-            post,
-            comment,
-            author,
-            origin,
-            mail: Some(mail),
-        }));
-    }
-    apply(store, "thread", changes).await;
-}
-
 async fn apply<S: Store>(store: &S, group: &str, changes: Vec<Change>) {
     let mut owner = claim(store, group, 0).await;
     let next = owner.next.map_or(postroom_core::Offset(1), postroom_core::Offset::next);
