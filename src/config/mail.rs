@@ -292,7 +292,7 @@ fn in_time(config: &Config, reader: &mut Reader<'_>) {
         reader.refuse("mail.timeout", "no relay answers in no time", "use 10s");
     }
     let effect = config.effects.named("mail");
-    let concurrency = effect.concurrency.unwrap_or(OWN_CONCURRENCY).get();
+    let concurrency = effect.concurrency.unwrap_or(MAILS_AT_ONCE).get();
     let runs = u32::try_from(concurrency).unwrap_or(u32::MAX);
     let deadline = effect.deadline.unwrap_or(OWN_DEADLINE);
     let queue = runs.checked_div(mail.rate).unwrap_or_default();
@@ -312,7 +312,7 @@ fn in_time(config: &Config, reader: &mut Reader<'_>) {
 }
 
 /// How many mails are on their way at once, where the effect has nothing else configured.
-pub(crate) const OWN_CONCURRENCY: NonZeroUsize = match NonZeroUsize::new(16) {
+pub(crate) const MAILS_AT_ONCE: NonZeroUsize = match NonZeroUsize::new(16) {
     Some(mails) => mails,
     None => NonZeroUsize::MIN,
 };

@@ -27,7 +27,7 @@ mod webhooks;
 pub use leaf::{Broker, Brokers, Listen, StoreUrl, Template};
 pub use librdkafka::RawProperties;
 pub use load::{Flag, Loaded, Origin, Setting, Sources, load};
-pub(crate) use mail::OWN_CONCURRENCY as OWN_MAILS;
+pub(crate) use mail::MAILS_AT_ONCE;
 pub use mail::{MailSection, MailSecurity, OnUnknown, Relay, Sender, UrlTemplate};
 pub use pattern::{CacheUrl, Field, KeyPatterns, Pattern, Piece, UrlPatterns};
 pub use problem::{Problem, Problems};

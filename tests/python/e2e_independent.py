@@ -18,7 +18,7 @@ import uuid
 
 from checks import Checks
 from cluster import Cluster, Sent, facts, letter_problems, wait_until
-from service import Postroom
+from service import Postroom, member_config
 from wire import Schemas, cloud_event_headers
 
 TOPICS = ["blog.posts", "blog.comments", "blog.users"]
@@ -27,17 +27,7 @@ NOON = round(time.time() * 1000) - 60_000
 
 
 def config(kafka, folder):
-    return f"""
-[kafka]
-brokers = "{kafka}"
-session_timeout = "6s"
-
-[shutdown]
-deadline = "5s"
-
-[store]
-url = "sqlite:{folder}/postroom.db"
-"""
+    return member_config(kafka, folder)
 
 
 class Blog:

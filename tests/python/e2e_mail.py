@@ -19,24 +19,14 @@ import time
 import wire
 from checks import Checks
 from cluster import Cluster, Sent, wait_until
-from service import Postroom
+from service import Postroom, member_config
 from smtp import Sink
 
 DAY = 86_400_000
 
 
 def config(kafka, folder, sink, rate):
-    return f"""
-[kafka]
-brokers = "{kafka}"
-session_timeout = "6s"
-
-[shutdown]
-deadline = "5s"
-
-[store]
-url = "sqlite:{folder}/postroom.db"
-
+    return member_config(kafka, folder) + f"""
 [mail]
 relay = "{sink.address}"
 security = "plaintext"

@@ -21,7 +21,7 @@ import time
 import sample
 from checks import Checks
 from cluster import Cluster, Sent, facts, letter_problems, wait_until
-from service import Postroom
+from service import Postroom, member_config
 
 GROUPS = ["postroom.project", "postroom.notify"]
 TOPICS = ["blog.posts", "blog.comments", "blog.users"]
@@ -54,17 +54,7 @@ END;
 
 
 def config(kafka, folder):
-    return f"""
-[kafka]
-brokers = "{kafka}"
-session_timeout = "{SESSION:.0f}s"
-
-[shutdown]
-deadline = "5s"
-
-[store]
-url = "sqlite:{folder}/postroom.db"
-"""
+    return member_config(kafka, folder, SESSION)
 
 
 class Publisher(threading.Thread):

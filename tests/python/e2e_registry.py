@@ -19,7 +19,7 @@ import urllib.request
 import wire
 from checks import Checks
 from cluster import Cluster, Sent, facts, wait_until
-from service import Postroom, free_port
+from service import Postroom, free_port, member_config
 
 UNKNOWN = 987_654
 
@@ -59,17 +59,7 @@ class Registry:
 
 
 def config(kafka, folder, registry):
-    return f"""
-[kafka]
-brokers = "{kafka}"
-session_timeout = "6s"
-
-[shutdown]
-deadline = "5s"
-
-[store]
-url = "sqlite:{folder}/postroom.db"
-
+    return member_config(kafka, folder) + f"""
 [registry]
 url = "{registry.url}"
 timeout = "2s"

@@ -19,23 +19,13 @@ from checks import Checks
 from cluster import Cluster, wait_until
 from e2e_mail import Blog, Watcher, dead_letters
 from endpoints import Endpoints, is_signed
-from service import Postroom, free_port
+from service import Postroom, free_port, member_config
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of thirty-two bytes, ok").decode()
 
 
 def config(kafka, folder):
-    return f"""
-[kafka]
-brokers = "{kafka}"
-session_timeout = "6s"
-
-[shutdown]
-deadline = "5s"
-
-[store]
-url = "sqlite:{folder}/postroom.db"
-
+    return member_config(kafka, folder) + f"""
 [webhooks]
 allow_http = true
 allow_private = ["127.0.0.0/8"]

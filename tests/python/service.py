@@ -15,6 +15,21 @@ def free_port():
         return s.getsockname()[1]
 
 
+def member_config(kafka, folder, session=6):
+    """What every test's members share: a short session, a short drain, a store in the test's folder."""
+    return f"""
+[kafka]
+brokers = "{kafka}"
+session_timeout = "{session:.0f}s"
+
+[shutdown]
+deadline = "5s"
+
+[store]
+url = "sqlite:{folder}/postroom.db"
+"""
+
+
 class Postroom:
     """The binary with a configuration file."""
 

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use crate::adapters::smtp::{Smtp, SmtpSettings};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::config::OWN_MAILS as OWN_CONCURRENCY;
-use crate::config::{Config, MailSection, Relay, Sender};
+use crate::config::{Config, MAILS_AT_ONCE, MailSection, Relay, Sender};
 use crate::effects::mail::{DEPENDENCY, Mail, Stationery, Templates};
 use crate::runtime::Group;
 
@@ -37,7 +36,7 @@ pub(crate) fn group(config: &Config) -> Result<Option<Group>, Failure> {
         owner: owner(),
         now,
     };
-    let group = Group::each("mail", handler).concurrency(OWN_CONCURRENCY);
+    let group = Group::each("mail", handler).concurrency(MAILS_AT_ONCE);
     Ok(Some(group.depends_on(DEPENDENCY)))
 }
 
