@@ -60,12 +60,14 @@ class Prometheus:
             with urllib.request.urlopen(address, timeout=10) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
+            if error.code == 503:  # still starting; what it says then is no JSON
+                raise
             return json.load(error)
 
     def ready(self):
         try:
             return self.get("/api/v1/query", query="postroom_build_info")["data"]["result"]
-        except OSError:
+        except OSError:  # an HTTPError is one
             return False
 
     def stop(self):
