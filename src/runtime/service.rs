@@ -23,7 +23,7 @@ use crate::runtime::ending::Ending;
 use crate::runtime::group::Group;
 use crate::runtime::inbox::Control;
 use crate::runtime::logs::Logs;
-use crate::runtime::relay::Relay;
+use crate::runtime::relay::{Relay, Routes};
 use crate::runtime::schemas::Schemas;
 use crate::runtime::start::StartRules;
 use crate::runtime::threads::HandlerThreads;
@@ -129,7 +129,7 @@ impl Service {
             }
         }
         service.keep_expanding();
-        service.keep_relaying();
+        service.keep_relaying(Routes::of(config));
         Ok(service)
     }
 
@@ -234,9 +234,9 @@ impl Service {
     }
 
     /// Publishes what is due in the outbox, beside the groups.
-    fn keep_relaying(&mut self) {
+    fn keep_relaying(&mut self, letters: Routes) {
         let (store, producer) = (self.store.clone(), self.producer.clone());
-        let relay = Relay::new(store, producer, self.codec.clone(), self.metrics.clone());
+        let relay = Relay::new(store, producer, self.codec.clone(), letters, self.metrics.clone());
         self.stop_relaying = Some(relay.stop());
         self.helpers.spawn(relay.run());
     }
