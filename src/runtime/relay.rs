@@ -69,13 +69,20 @@ impl<O: Outbox> Relay<O> {
     }
 
     /// Runs until it is stopped.
-    pub(crate) async fn run(self) {
+    ///
+    /// # Errors
+    /// The store can never be used again.
+    pub(crate) async fn run(self) -> Result<(), StoreError> {
         let mut told: Option<Instant> = None;
         while !self.stop.load(Ordering::Relaxed) {
-            let step = self.step().await.unwrap_or_else(|error| {
-                tracing::warn!(%error, "the outbox cannot be read or marked");
-                Step::Hindered
-            });
+            let step = match self.step().await {
+                Ok(step) => step,
+                Err(error @ StoreError::Unusable(_)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "the outbox cannot be read or marked");
+                    Step::Hindered
+                }
+            };
             if told.is_none_or(|at| at.elapsed() >= TELL_INTERVAL) {
                 told = Some(Instant::now());
                 self.tell().await;
@@ -86,6 +93,7 @@ impl<O: Outbox> Relay<O> {
                 Step::Hindered => tokio::time::sleep(HINDERED_WAIT).await,
             }
         }
+        Ok(())
     }
 
     /// Publishes what is due now, up to a chunk.
@@ -392,7 +400,7 @@ mod tests {
         relay.tell().await;
 
         stop.store(true, Ordering::Relaxed);
-        relay.run().await;
+        relay.run().await.unwrap();
         let told = metrics.families.outbox_pending.with_label_values::<&str>(&[]).get();
 
         assert!(before, "at zero from the start");
