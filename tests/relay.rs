@@ -97,7 +97,7 @@ fn registered(user: &str) -> UserRegistered {
 }
 
 fn notify() -> Group {
-    Group::effect(Notify::new(NotifySettings { mail: Some(Duration::MAX), webhooks: true }))
+    Group::effect(Notify::new(NotifySettings { mail: Some(Duration::MAX), webhooks: Some(Duration::MAX) }))
 }
 
 async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {

@@ -66,7 +66,7 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
 fn requests(config: &Config) -> NotifySettings {
     let enabled = |name: &str| config.effects.named(name).enabled;
     let sends = enabled("mail") && config.mail.relay.is_some() && config.mail.from.is_some();
-    NotifySettings { mail: sends.then_some(config.mail.max_age), webhooks: enabled("webhooks") }
+    NotifySettings { mail: sends.then_some(config.mail.max_age), webhooks: enabled("webhooks").then_some(config.webhooks.max_age) }
 }
 
 /// What a configuration makes of an effect.

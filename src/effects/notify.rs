@@ -38,8 +38,8 @@ pub struct NotifySettings {
     /// How old an event may be that mail is sent about: history that is replayed must not mail anybody. `None`: no
     /// mail at all.
     pub mail: Option<Duration>,
-    /// Whether endpoints are told of events.
-    pub webhooks: bool,
+    /// How old an event may be that endpoints are told of. `None`: nobody is told.
+    pub webhooks: Option<Duration>,
 }
 
 impl Notify {
@@ -50,7 +50,7 @@ impl Notify {
 
     /// What mails about an event say of it; `None` where no mail is sent.
     fn mail(&self, blog: &str, format: Option<&String>, text: Option<&String>) -> Option<MailSource> {
-        let max_age = i64::try_from(self.settings.mail?.as_millis()).unwrap_or(i64::MAX);
+        let max_age = millis(self.settings.mail?);
         Some(MailSource {
             blog: blog.to_owned(),
             format: format.cloned(),
@@ -68,13 +68,13 @@ impl StoreEffect for Notify {
     }
 
     fn types(&self) -> &'static [EventType] {
-        if self.settings.webhooks { &BlogEvent::TYPES } else { &TYPES }
+        if self.settings.webhooks.is_some() { &BlogEvent::TYPES } else { &TYPES }
     }
 
     fn apply(&self, envelope: &Envelope<BlogEvent>, changes: &mut Changes) -> Result<(), Failure> {
         let origin = origin(envelope)?;
-        if self.settings.webhooks {
-            changes.push(Change::Webhooks(webhook(envelope, &origin)));
+        if let Some(max_age) = self.settings.webhooks {
+            changes.push(Change::Webhooks(webhook(envelope, &origin, millis(max_age))));
         }
         match &envelope.event {
             BlogEvent::CommentCreated(event) => changes.push(Change::ThreadComment(ThreadComment {
@@ -178,7 +178,7 @@ fn excerpt(text: &str) -> String {
 }
 
 /// What endpoints are told of an event: all of its fields but addresses.
-fn webhook(envelope: &Envelope<BlogEvent>, origin: &Origin) -> WebhookEvent {
+fn webhook(envelope: &Envelope<BlogEvent>, origin: &Origin, max_age: i64) -> WebhookEvent {
     let event = &envelope.event;
     let event_type = event.event_type().name.to_owned();
     let body = json!({
@@ -188,7 +188,11 @@ fn webhook(envelope: &Envelope<BlogEvent>, origin: &Origin) -> WebhookEvent {
         "blog": event.blog(),
         "data": each_event!(event, event => data(event)),
     });
-    WebhookEvent { origin: origin.clone(), event_type, blog: event.blog().to_owned(), body: body.to_string() }
+    WebhookEvent { origin: origin.clone(), event_type, blog: event.blog().to_owned(), body: body.to_string(), max_age }
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The fields of an event, without addresses and without what would make the delivery larger than brokers take.

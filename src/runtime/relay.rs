@@ -310,6 +310,7 @@ mod tests {
                 event_type: kind.to_owned(),
                 blog: "news".to_owned(),
                 body,
+                max_age: i64::MAX,
             })
         };
         for (id, kind) in [("large", "post.published"), ("small", "post.removed")] {
