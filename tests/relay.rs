@@ -135,6 +135,7 @@ async fn what_notify_asks_for_is_published_and_a_dead_letter_closes_its_row() {
         types: vec!["user.registered".to_owned()],
         created_at: 0,
         disabled: None,
+        failing_since: None,
     };
     service.store().put_endpoint(endpoint).await.unwrap();
     let codec = Codec::new(Limits::default());

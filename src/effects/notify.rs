@@ -188,7 +188,13 @@ fn webhook(envelope: &Envelope<BlogEvent>, origin: &Origin, max_age: i64) -> Web
         "blog": event.blog(),
         "data": each_event!(event, event => data(event)),
     });
-    WebhookEvent { origin: origin.clone(), event_type, blog: event.blog().to_owned(), body: body.to_string(), max_age }
+    WebhookEvent {
+        origin: origin.clone(),
+        event_type,
+        blog: event.blog().to_owned(),
+        body: body.to_string(),
+        max_age,
+    }
 }
 
 fn millis(span: Duration) -> i64 {

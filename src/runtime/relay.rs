@@ -316,7 +316,15 @@ mod tests {
         for (id, kind) in [("large", "post.published"), ("small", "post.removed")] {
             let (url, secrets) = (format!("https://{id}.example/"), Vec::new());
             let (types, disabled) = (vec![kind.to_owned()], None);
-            let endpoint = Endpoint { id: id.to_owned(), url, secrets, types, created_at: 0, disabled };
+            let endpoint = Endpoint {
+                id: id.to_owned(),
+                url,
+                secrets,
+                types,
+                created_at: 0,
+                disabled,
+                failing_since: None,
+            };
             store.put_endpoint(endpoint).await.unwrap();
         }
         let changes = vec![

@@ -258,6 +258,7 @@ async fn endpoints_are_told_everything_but_addresses() {
         types: Vec::new(),
         created_at: 0,
         disabled: None,
+        failing_since: None,
     };
     store.put_endpoint(endpoint).await.unwrap();
 

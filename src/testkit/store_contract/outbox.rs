@@ -483,6 +483,7 @@ fn endpoint(id: &str, types: &str) -> Endpoint {
         types: types.lines().map(str::to_owned).collect(),
         created_at: 0,
         disabled: None,
+        failing_since: None,
     }
 }
 
