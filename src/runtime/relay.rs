@@ -89,7 +89,12 @@ impl<O: Outbox> Relay<O> {
             }
             match step {
                 Step::Published => {}
-                Step::Idle => tokio::time::sleep(IDLE_WAIT).await,
+                Step::Idle => {
+                    tokio::select! {
+                        () = tokio::time::sleep(IDLE_WAIT) => {}
+                        () = self.outbox.made_way() => {}
+                    }
+                }
                 Step::Hindered => tokio::time::sleep(HINDERED_WAIT).await,
             }
         }
@@ -234,7 +239,7 @@ const LEASE: Duration = Duration::from_secs(90);
 /// How long a row that is out holds up later ones of its addressee. It stays in Kafka whatever comes.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
-/// How soon what has become due is seen.
+/// How soon what has become due by time, or through another process, is seen.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 
 /// How soon the broker or the store is tried again.

@@ -31,12 +31,12 @@ use std::time::Duration;
 
 use postroom_core::{Attempt, Offset, TopicPartition};
 use rusqlite::Connection;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use self::writer::{Work, work, write};
 use crate::adapters::store::{NotificationRow, PositionRow, RequestStory, Summary};
 use crate::ports::{
-    Applied, Claim, Expansion, FanOut, Guard, Param, Store, StoreError, StoreFuture, StoreId, Unit,
+    Applied, Change, Claim, Expansion, FanOut, Guard, Param, Store, StoreError, StoreFuture, StoreId, Unit,
 };
 
 /// The store in one SQLite file. Handles are cheap to clone; when the last one is dropped the file is closed,
@@ -72,6 +72,8 @@ impl Default for SqliteSettings {
 struct Inner {
     id: StoreId,
     retention: Duration,
+    /// Told when a row of the outbox was closed: the next of its addressee may be due.
+    made_way: Notify,
     writer: Thread,
     /// Reads go to a connection of their own; tables in memory have only one.
     reader: Option<Thread>,
@@ -100,7 +102,13 @@ impl SqliteStore {
         let reader = Thread::start("store-reader", queue, move |asked| reads::serve(&reads, asked))?;
         let writer = Thread::start("store-writer", queue, move |asked| write(&connection, asked, retention))?;
         Ok(Self {
-            inner: Arc::new(Inner { id, retention: settings.retention, writer, reader: Some(reader) }),
+            inner: Arc::new(Inner {
+                id,
+                retention: settings.retention,
+                made_way: Notify::new(),
+                writer,
+                reader: Some(reader),
+            }),
         })
     }
 
@@ -113,7 +121,7 @@ impl SqliteStore {
         let mut connection = schema::open_in_memory(busy_timeout)?;
         let id = schema::migrate(&mut connection)?;
         let writer = Thread::start("store-writer", queue, move |asked| write(&connection, asked, retention))?;
-        Ok(Self { inner: Arc::new(Inner { id, retention, writer, reader: None }) })
+        Ok(Self { inner: Arc::new(Inner { id, retention, made_way: Notify::new(), writer, reader: None }) })
     }
 
     /// Reads the positions of all groups, by group, topic and partition.
@@ -236,7 +244,11 @@ impl Store for SqliteStore {
                 next: claim.next,
                 attempts: Vec::new(),
             };
+            let closes = unit.changes.iter().any(|change| matches!(change, Change::RequestClosed { .. }));
             let applied = self.write(move |connection| unit::apply(connection, &own, &unit)).await?;
+            if closes && applied == Applied::Committed {
+                self.inner.made_way.notify_one();
+            }
             match applied {
                 Applied::Committed => claim.next = next.or(claim.next),
                 Applied::Duplicate | Applied::Fenced => {}

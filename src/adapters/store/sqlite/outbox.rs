@@ -2,6 +2,8 @@
 //!
 //! Of an addressee one row is the head; what is queued behind it is not looked at until the head is closed.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
@@ -40,6 +42,10 @@ impl Outbox for SqliteStore {
     fn given_up(&self, row: i64, now: i64, why: &str) -> StoreFuture<'_, ()> {
         let why = why.to_owned();
         Box::pin(self.write(move |connection| queue::end(connection, row, RequestEnding::Dead, &why, now)))
+    }
+
+    fn made_way(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.inner.made_way.notified())
     }
 
     fn backlog(&self, now: i64) -> StoreFuture<'_, OutboxBacklog> {
