@@ -190,6 +190,8 @@ section! {
     pub struct StoreSection {
         /// Whether a group that Kafka knows and this store does not goes on at Kafka's commit. What was applied to the other store is not in this one.
         adopt: bool = false,
+        /// How long notifications are kept, by the times of their events; 0 keeps them for ever.
+        notifications: Duration = Duration::from_secs(365 * 86_400),
         /// The database.
         url: StoreUrl = StoreUrl::Sqlite(PathBuf::from("postroom.db")),
     }

@@ -10,7 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::adapters::registry::ServerError;
-use crate::adapters::store::SqliteStore;
+use crate::adapters::store::{SqliteSettings, SqliteStore};
 use crate::codec::Codec;
 use crate::config::{Config, StoreUrl};
 use crate::event::{EventRecord, MailRequested, WebhookRequested};
@@ -279,7 +279,9 @@ async fn keep_expanding(store: impl FanOut) -> Result<(), StoreError> {
 
 async fn open_store(config: &Config) -> Result<SqliteStore, StartError> {
     let StoreUrl::Sqlite(path) = config.store.url.clone();
-    tokio::task::spawn_blocking(move || SqliteStore::open(&path))
+    let notifications = Some(config.store.notifications).filter(|span| !span.is_zero());
+    let settings = SqliteSettings { notifications, ..SqliteSettings::default() };
+    tokio::task::spawn_blocking(move || SqliteStore::open_with(&path, settings))
         .await
         .map_err(|error| StartError::Thread(error.to_string()))?
         .map_err(StartError::from)
