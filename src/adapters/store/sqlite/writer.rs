@@ -171,7 +171,7 @@ mod tests {
     use crate::adapters::store::sqlite::schema;
 
     /// Looks at how many old ids are left.
-    fn look() -> (Box<dyn Work>, oneshot::Receiver<Result<usize, StoreError>>) {
+    fn look() -> (Box<dyn Work>, oneshot::Receiver<Result<u32, StoreError>>) {
         work(|connection| {
             connection.query_row("SELECT count(*) FROM dedupe", [], |row| row.get(0)).map_err(ours)
         })
@@ -188,7 +188,7 @@ mod tests {
         let (second, answer) = look();
         // The first one's transaction begins the cleaning; the second is asked for within it.
         let (more, second) = (asked.clone(), Mutex::new(Some(second)));
-        let (first, _) = work(move |_| {
+        let (first, _wanted) = work(move |_| {
             let second = second.lock().unwrap().take();
             second.into_iter().for_each(|second| drop(more.blocking_send(second)));
             Ok(())
@@ -201,6 +201,6 @@ mod tests {
         drop(asked);
         writer.join().unwrap();
 
-        assert!(left >= 5_000 - cleaning::STEP, "{left}");
+        assert!(usize::try_from(left).unwrap() >= 5_000 - cleaning::STEP, "{left}");
     }
 }
