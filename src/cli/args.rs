@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use self::dlq::{
-    DlqCommand, DlqDiscardArgs, DlqGroupsArgs, DlqLsArgs, DlqReplayArgs, DlqSelection, DlqShowArgs,
+    DlqCommand, DlqDiscardArgs, DlqGroupsArgs, DlqLsArgs, DlqOrder, DlqReplayArgs, DlqSelection, DlqShowArgs,
 };
 pub(crate) use self::webhooks::{WebhooksAddArgs, WebhooksCommand, WebhooksRotateArgs, WebhooksTestArgs};
 use crate::cli::terminal::ColorChoice;

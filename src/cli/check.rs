@@ -1,6 +1,7 @@
 //! `postroom check`: the configuration and the schemas, without a network.
 
 use crate::cli::args::{CheckArgs, Global};
+use crate::cli::effects::left_out;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::mail;
@@ -18,8 +19,12 @@ pub(crate) fn run(global: &Global, arguments: &CheckArgs, terminal: &mut Termina
         None => "those built in".to_owned(),
         Some(directory) => format!("those built in, and those of {}", directory.display()),
     };
-    let effects: Vec<_> =
-        loaded.config.effects.iter().filter(|(_, effect)| effect.enabled).map(|(name, _)| name).collect();
+    let enabled = loaded.config.effects.iter().filter(|(_, effect)| effect.enabled);
+    let left_out = left_out(&loaded.config)?;
+    let effects: Vec<_> = enabled
+        .map(|(name, _)| name)
+        .filter(|name| !left_out.iter().any(|(other, _)| other == name))
+        .collect();
     let set =
         loaded.settings.iter().filter(|setting| setting.origin != crate::config::Origin::Default).count();
     terminal.line(&format!("settings  {} ({set} set, the others are defaults)", loaded.settings.len()))?;
@@ -27,6 +32,9 @@ pub(crate) fn run(global: &Global, arguments: &CheckArgs, terminal: &mut Termina
         "effects   {}",
         if effects.is_empty() { "none is enabled".to_owned() } else { effects.join(", ") }
     ))?;
+    for (name, why) in &left_out {
+        terminal.line(&format!("left out  {name}: {why}"))?;
+    }
     terminal.line(&format!("schemas   {schemas}"))?;
     if effects.is_empty() {
         return Err(Failure::new(Exit::Configuration, "no effect is enabled, so there is nothing to run")

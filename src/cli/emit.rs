@@ -1,11 +1,13 @@
 //! `postroom emit`: publishes one event that somebody typed.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use crate::cli::args::{EmitArgs, Global, Output};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::publish::Publisher;
+use crate::cli::publish::{Publisher, of_publishing};
 use crate::cli::running::Running;
 use crate::cli::sample::BLOG as SAMPLE_BLOG;
 use crate::cli::schemas::codec;
@@ -15,7 +17,7 @@ use crate::cli::terminal::Terminal;
 use crate::codec::Fill;
 use crate::event::BlogEvent;
 use crate::event::line::write_line;
-use crate::kafka::{Producer, ProducerConfig};
+use crate::kafka::{Producer, ProducerConfig, PublishError};
 use crate::runtime::connection;
 
 pub(crate) fn run(global: &Global, arguments: &EmitArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
@@ -40,9 +42,14 @@ pub(crate) fn run(global: &Global, arguments: &EmitArgs, terminal: &mut Terminal
     let _log = start_log(&loaded, None, terminal)?;
     let runtime = runtime()?;
     runtime.block_on(async {
-        let producer = Producer::start(&ProducerConfig::new(connection(&loaded.config)))?;
-        let published = Publisher::new(producer, codec).publish_one(&event).await?;
         let topic = event.event_type().topic;
+        let config = ProducerConfig { delivery_timeout: PATIENCE, ..ProducerConfig::new(connection(&loaded.config)) };
+        let producer = Producer::start(&config)?;
+        // Whether anybody is there is known sooner than whether a record was taken.
+        if producer.partitions(topic).await? == 0 {
+            return Err(of_publishing(PublishError::NoSuchTopic(topic.to_owned())));
+        }
+        let published = Publisher::new(producer, codec).publish_one(&event).await?;
         match arguments.output {
             Output::Json => terminal.json(&json!({
                 "topic": topic, "partition": published.partition.0, "offset": published.offset.0, "event_id": event.event_id(),
@@ -55,6 +62,9 @@ pub(crate) fn run(global: &Global, arguments: &EmitArgs, terminal: &mut Terminal
         Ok(Exit::Ok)
     })
 }
+
+/// How long a broker may take to take the event: somebody waits for it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn fields(arguments: &EmitArgs) -> Result<Map<String, Value>, Failure> {
     let mut fields = match &arguments.file {

@@ -42,11 +42,10 @@ impl ReadTo {
     pub fn since(connection: &Connection, topics: &[String], time: i64) -> Result<Self, EdgeError> {
         let consumer = reader(connection)?;
         let mut read_to = Self::default();
-        for topic in topics {
-            let held = ends(&consumer, topic).map_err(|error| errors::of_request(&error))?;
+        for (topic, held) in ends(&consumer, topics).map_err(|error| errors::of_request(&error))? {
             let mut list = TopicPartitionList::new();
             for number in held.keys() {
-                list.add_partition_offset(topic, *number, ClientOffset::Offset(time))
+                list.add_partition_offset(&topic, *number, ClientOffset::Offset(time))
                     .map_err(|error| errors::of_request(&error))?;
             }
             let Ok(found) = consumer.offsets_for_times(list, PATIENCE) else { continue };
@@ -75,8 +74,8 @@ impl ReadTo {
     pub fn left(&self, connection: &Connection, topics: &[String]) -> Result<u64, EdgeError> {
         let consumer = reader(connection)?;
         let mut left = 0_i64;
-        for topic in topics {
-            for (number, held) in ends(&consumer, topic).map_err(|error| errors::of_request(&error))? {
+        for (topic, held) in ends(&consumer, topics).map_err(|error| errors::of_request(&error))? {
+            for (number, held) in held {
                 let next = self.0.get(&(topic.clone(), number)).copied().unwrap_or(held.start);
                 left = left.saturating_add(held.end.saturating_sub(next.max(held.start)).max(0));
             }
@@ -96,8 +95,10 @@ pub fn scan_on(
     each: &mut impl FnMut(&RawRecord) -> bool,
 ) -> Result<(), EdgeError> {
     let consumer = reader(connection)?;
+    let mut held = ends(&consumer, topics).map_err(|error| errors::of_request(&error))?;
     for topic in topics {
-        if !scan_topic(&consumer, topic, read_to, each)? {
+        let Some(held) = held.remove(topic) else { continue };
+        if !scan_topic(&consumer, topic, held, read_to, each)? {
             break;
         }
     }
@@ -143,8 +144,9 @@ pub fn read_at(
 ) -> Result<Option<RawRecord>, EdgeError> {
     let (topic, number) = (partition.topic.as_str(), partition.partition.0);
     let consumer = reader(connection)?;
-    let ends = ends(&consumer, topic).map_err(|error| errors::of_request(&error))?;
-    if ends.get(&number).is_none_or(|held| offset.0 >= held.end) {
+    let topics = [topic.to_owned()];
+    let ends = ends(&consumer, &topics).map_err(|error| errors::of_request(&error))?;
+    if ends.get(topic).and_then(|ends| ends.get(&number)).is_none_or(|held| offset.0 >= held.end) {
         return Ok(None);
     }
     let mut list = TopicPartitionList::new();
@@ -175,12 +177,13 @@ pub fn read_at(
 fn scan_topic(
     consumer: &BaseConsumer<Reading>,
     topic: &str,
+    held: BTreeMap<i32, Range<i64>>,
     read_to: &mut ReadTo,
     each: &mut impl FnMut(&RawRecord) -> bool,
 ) -> Result<bool, EdgeError> {
     let mut open = BTreeMap::new();
     let mut list = TopicPartitionList::new();
-    for (number, held) in ends(consumer, topic).map_err(|error| errors::of_request(&error))? {
+    for (number, held) in held {
         let next = read_to.0.entry((topic.to_owned(), number)).or_insert(held.start);
         if *next > held.end || *next < held.start {
             *next = held.start;
@@ -240,19 +243,55 @@ fn scan_topic(
     Ok(true)
 }
 
-/// Returns what the partitions hold that hold something.
-fn ends(consumer: &BaseConsumer<Reading>, topic: &str) -> Result<BTreeMap<i32, Range<i64>>, KafkaError> {
-    let mut ends = BTreeMap::new();
-    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
-    for found in metadata.topics().iter().filter(|found| found.name() == topic) {
-        for partition in found.partitions() {
-            let (low, high) = consumer.fetch_watermarks(topic, partition.id(), PATIENCE)?;
-            if low < high {
-                ends.insert(partition.id(), low..high);
-            }
+/// What the partitions of topics hold that hold something, by topic and number.
+type Held = BTreeMap<String, BTreeMap<i32, Range<i64>>>;
+
+/// Asks what partitions hold: of all topics together, so that many cost no more time than one. Topics that are not there
+/// are left out.
+fn ends(consumer: &BaseConsumer<Reading>, topics: &[String]) -> Result<Held, KafkaError> {
+    let only = match topics {
+        [topic] => Some(topic.as_str()),
+        _ => None,
+    };
+    let metadata = consumer.fetch_metadata(only, PATIENCE)?;
+    let there: Vec<(&str, i32)> = metadata
+        .topics()
+        .iter()
+        .filter(|found| topics.iter().any(|topic| topic == found.name()))
+        .flat_map(|found| found.partitions().iter().map(|partition| (found.name(), partition.id())))
+        .collect();
+    if there.is_empty() {
+        return Ok(Held::new());
+    }
+    let starts = offsets(consumer, &there, ClientOffset::Beginning)?;
+    let mut held = Held::new();
+    for ((topic, number), end) in offsets(consumer, &there, ClientOffset::End)? {
+        let Some(start) = starts.get(&(topic.clone(), number)).copied().filter(|start| *start < end) else {
+            continue;
+        };
+        held.entry(topic).or_default().insert(number, start..end);
+    }
+    Ok(held)
+}
+
+/// Asks each leader once for the first or last offsets of all of its partitions.
+fn offsets(
+    consumer: &BaseConsumer<Reading>,
+    partitions: &[(&str, i32)],
+    which: ClientOffset,
+) -> Result<BTreeMap<(String, i32), i64>, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for (topic, number) in partitions {
+        list.add_partition_offset(topic, *number, which)?;
+    }
+    let mut offsets = BTreeMap::new();
+    for element in consumer.offsets_for_times(list, PATIENCE)?.elements() {
+        element.error()?;
+        if let ClientOffset::Offset(offset) = element.offset() {
+            offsets.insert((element.topic().to_owned(), element.partition()), offset);
         }
     }
-    Ok(ends)
+    Ok(offsets)
 }
 
 pub(crate) fn copy(topic: &Topic, message: &BorrowedMessage<'_>) -> RawRecord {

@@ -61,6 +61,10 @@ pub struct OutboxBacklog {
     pub pending: u64,
     /// Since when the oldest row that is due waits, in milliseconds since the Unix epoch.
     pub oldest_due: Option<i64>,
+    /// Of them, those that were put off and are not due yet; what is queued behind them is not among these.
+    pub deferred: u64,
+    /// When the first of those is due, in milliseconds since the Unix epoch.
+    pub next_due: Option<i64>,
 }
 
 /// What the effects that carry rows out ask of the store: each is done once, whatever crashes.

@@ -16,9 +16,9 @@ use tokio::time::Instant;
 
 use crate::codec::{Codec, EncodeError, Framing, Outgoing};
 use crate::kafka::{Delivery, Producer, PublishError};
-use crate::ports::{DueRow, Outbox, Request, StoreError};
+use crate::ports::{DueRow, Endpoints, Outbox, OutboxBacklog, Request, StoreError};
 use crate::runtime::relay::hopeless::Hopeless;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, OutboxStatus};
 
 pub(crate) use hopeless::Routes;
 
@@ -52,7 +52,7 @@ struct Sorted {
     last: Option<String>,
 }
 
-impl<O: Outbox> Relay<O> {
+impl<O: Outbox + Endpoints> Relay<O> {
     pub(crate) fn new(
         outbox: O,
         producer: Producer,
@@ -192,7 +192,11 @@ impl<O: Outbox> Relay<O> {
     async fn tell(&self) {
         // A store that is away tells nothing: the last numbers stand.
         if let Ok(backlog) = self.outbox.backlog(now()).await {
-            self.metrics.outbox(backlog.pending, backlog.oldest_due);
+            let OutboxBacklog { pending, oldest_due, deferred, next_due } = backlog;
+            self.metrics.outbox(OutboxStatus { pending, deferred, oldest_due, next_due });
+        }
+        if let Ok(endpoints) = self.outbox.endpoints().await {
+            self.metrics.endpoints_disabled(endpoints.iter().filter(|one| one.disabled.is_some()).count());
         }
     }
 }

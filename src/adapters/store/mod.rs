@@ -12,6 +12,6 @@ mod sqlite;
 
 pub use reading::{
     AuthorLine, NotificationRow, PositionRow, PostLine, ReasonCount, RequestAttempt, RequestState,
-    RequestStory, Summary, ThumbnailFileLine, ThumbnailLine,
+    RequestStory, Summary, ThumbnailFileLine, ThumbnailLine, WaitingDeliveries,
 };
 pub use sqlite::{SqliteSettings, SqliteStore};

@@ -35,7 +35,7 @@ use tokio::sync::{Notify, mpsc};
 
 use self::cleaning::Kept;
 use self::writer::{Work, work, write};
-use crate::adapters::store::{NotificationRow, PositionRow, RequestStory, Summary};
+use crate::adapters::store::{NotificationRow, PositionRow, RequestStory, Summary, WaitingDeliveries};
 use crate::ports::{
     Applied, Change, Claim, Expansion, FanOut, Guard, Param, Store, StoreError, StoreFuture, StoreId, Unit,
 };
@@ -161,6 +161,14 @@ impl SqliteStore {
     pub async fn requests_of_event(&self, event: &str, limit: u32) -> Result<Vec<RequestStory>, StoreError> {
         let event = event.to_owned();
         self.read(move |connection| stories::requests_of_event(connection, &event, limit)).await
+    }
+
+    /// Reads what waits for each endpoint, by endpoint.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn waiting_deliveries(&self) -> Result<Vec<WaitingDeliveries>, StoreError> {
+        self.read(stories::waiting_deliveries).await
     }
 
     /// Returns up to `limit` notifications that an event caused, and how many there are.

@@ -218,7 +218,10 @@ fn backlog(connection: &Connection, now: i64) -> Result<OutboxBacklog, StoreErro
             .prepare_cached("SELECT count(*) FROM requests WHERE state < 6")?
             .query_row([], |row| row.get(0))?;
         let oldest_due = connection.prepare_cached(OLDEST)?.query_row([now], |row| row.get(0))?;
-        Ok(OutboxBacklog { pending: u64::try_from(pending).unwrap_or_default(), oldest_due })
+        let (deferred, next_due): (i64, _) =
+            connection.prepare_cached(DEFERRED)?.query_row([now], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let count = |rows: i64| u64::try_from(rows).unwrap_or_default();
+        Ok(OutboxBacklog { pending: count(pending), oldest_due, deferred: count(deferred), next_due })
     };
     read().map_err(ours)
 }
@@ -278,6 +281,9 @@ const WEBHOOK: &str =
 const OLDEST: &str = "SELECT min(due) FROM (
     SELECT min(due) AS due FROM requests WHERE state = 1 AND kind = 'mail' AND due <= ?1
     UNION ALL SELECT min(due) FROM requests WHERE state = 1 AND kind = 'webhook' AND due <= ?1)";
+
+const DEFERRED: &str =
+    "SELECT count(*), min(due) FROM requests WHERE state = 1 AND kind IN ('mail', 'webhook') AND due > ?1";
 
 /// How long after a row has lapsed it is published again, in milliseconds.
 const LOST_AFTER: i64 = 86_400_000;
