@@ -6,6 +6,7 @@ mod life;
 mod plain;
 mod query;
 mod reading;
+mod rows;
 mod segment;
 mod snippet;
 mod postgres;

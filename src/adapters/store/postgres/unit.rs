@@ -8,7 +8,7 @@ use deadpool_postgres::Transaction;
 
 use super::error::Trouble;
 use super::position::{self, Pass};
-use super::statement;
+use super::{project, statement};
 use crate::ports::{
     Applied, Change, Claim, CommentChange, DocumentChange, PersonChange, PostChange, StoreError, SubscriptionChange,
     ThreadComment, ThreadPost, ThreadText, ThumbnailsMade, Unit, WebhookEvent, Welcome,
@@ -83,10 +83,10 @@ struct Kinds<'a> {
 impl Kinds<'_> {
     /// Carries out what waits. Every unit goes through the kinds in this order, so that units that meet wait for each
     /// other instead of blocking each other.
-    async fn carry_out(&mut self, _tx: &Transaction<'_>) -> Result<(), Trouble> {
+    async fn carry_out(&mut self, tx: &Transaction<'_>) -> Result<(), Trouble> {
         let kinds = std::mem::take(self);
         if !kinds.project.is_empty() {
-            missing()?; // project::apply(tx, &kinds.project).await?
+            project::apply(tx, &kinds.project).await?;
         }
         if !kinds.contacts.is_empty() {
             missing()?; // mails::contacts(tx, &kinds.contacts).await?
