@@ -8,7 +8,7 @@ use deadpool_postgres::Transaction;
 
 use super::error::Trouble;
 use super::position::{self, Pass};
-use super::{project, statement};
+use super::{project, statement, threads};
 use crate::ports::{
     Applied, Change, Claim, CommentChange, DocumentChange, PersonChange, PostChange, StoreError, SubscriptionChange,
     ThreadComment, ThreadPost, ThreadText, ThumbnailsMade, Unit, WebhookEvent, Welcome,
@@ -95,7 +95,7 @@ impl Kinds<'_> {
             missing()?; // mails::thread_texts(tx, &kinds.texts).await?
         }
         if !kinds.threads.is_empty() {
-            missing()?; // threads::apply(tx, &kinds.threads).await?
+            threads::apply(tx, &kinds.threads).await?;
         }
         if !kinds.webhooks.is_empty() {
             missing()?; // webhooks::events(tx, &kinds.webhooks).await?
