@@ -10,10 +10,12 @@ mod reading;
 mod requests;
 mod segment;
 mod snippet;
+mod postgres;
 mod sqlite;
 
 pub use reading::{
     AuthorLine, NotificationRow, PositionRow, PostLine, ReasonCount, RequestAttempt, RequestState,
     RequestStory, Summary, ThumbnailFileLine, ThumbnailLine,
 };
+pub use postgres::{PostgresSettings, PostgresStore};
 pub use sqlite::{SqliteSettings, SqliteStore};

@@ -1,0 +1,1 @@
+-- The tables of the outbox, of webhooks, mails, search and thumbnails.
