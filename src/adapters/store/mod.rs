@@ -2,10 +2,12 @@
 //!
 //! How a row answers to an event is one rule (`life`) for every engine; the engine loads and saves rows.
 
+mod document;
 mod life;
 mod plain;
 mod query;
 mod reading;
+mod requests;
 mod rows;
 mod segment;
 mod snippet;
