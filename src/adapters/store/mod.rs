@@ -5,12 +5,13 @@
 mod document;
 mod life;
 mod plain;
+mod postgres;
 mod query;
 mod reading;
 mod requests;
+mod rows;
 mod segment;
 mod snippet;
-mod postgres;
 mod sqlite;
 
 pub use reading::{

@@ -6,8 +6,12 @@
 mod cleaning;
 mod connection;
 mod error;
+mod held;
 mod lacking;
+mod people;
+mod pipe;
 mod position;
+mod project;
 mod schema;
 mod statement;
 mod unit;

@@ -8,6 +8,7 @@ use deadpool_postgres::Transaction;
 use tokio_postgres::types::ToSql;
 
 use super::error::Trouble;
+use super::pipe::{Pipe, column};
 use crate::adapters::store::requests::{LOOK, MAIL, WEBHOOK, capped, ending_code, id, withdrawal};
 use crate::ports::RequestEnding;
 
@@ -19,28 +20,22 @@ macro_rules! clock {
 }
 pub(super) use clock;
 
-/// A notification that mail may be written about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Notified {
-    pub(super) recipient: String,
-    pub(super) reason: String,
-    pub(super) subject: String,
-    pub(super) event: String,
-}
-
-/// Adds the rows of mails, in their order; not where one is there, its recipient is gone, or the event is too old for
-/// mail.
-pub(super) async fn add_mails(tx: &Transaction<'_>, notified: &[Notified]) -> Result<(), Trouble> {
-    if notified.is_empty() {
+/// Adds the rows of mails in their order, by recipient, reason, subject and event; not where one is there, its recipient
+/// is gone, or the event is too old for mail.
+pub(super) async fn add_mails(tx: &Transaction<'_>, told: &[[String; 4]]) -> Result<(), Trouble> {
+    if told.is_empty() {
         return Ok(());
     }
-    let column = |field: fn(&Notified) -> &str| notified.iter().map(field).collect::<Vec<_>>();
-    let requests: Vec<_> =
-        notified.iter().map(|it| id([MAIL, &it.reason, &it.subject, &it.recipient])).collect();
-    let recipients = column(|it| &it.recipient);
-    let (reasons, subjects) = (column(|it| &it.reason), column(|it| &it.subject));
-    let events = column(|it| &it.event);
-    execute(tx, ADD_MAILS, &[&requests, &recipients, &reasons, &subjects, &events]).await.map(drop)
+    let mut pipe = Pipe::default();
+    let values = vec![
+        column!(told, [recipient, reason, subject, _] => id([MAIL, reason, subject, recipient])),
+        column!(told, [recipient, ..] => recipient.as_str()),
+        column!(told, [_, reason, ..] => reason.as_str()),
+        column!(told, [_, _, subject, _] => subject.as_str()),
+        column!(told, [_, _, _, event] => event.as_str()),
+    ];
+    pipe.add(ADD_MAILS, values);
+    pipe.run(tx).await.map(drop)
 }
 
 /// Adds the rows of an event's deliveries, where they are not there.

@@ -8,7 +8,7 @@ use deadpool_postgres::Transaction;
 
 use super::error::Trouble;
 use super::position::{self, Pass};
-use super::statement;
+use super::{project, statement, threads};
 use crate::ports::{
     Applied, Change, Claim, CommentChange, DocumentChange, PersonChange, PostChange, StoreError, SubscriptionChange,
     ThreadComment, ThreadPost, ThreadText, ThumbnailsMade, Unit, WebhookEvent, Welcome,
@@ -24,8 +24,7 @@ pub(super) async fn apply(tx: &Transaction<'_>, claim: &Claim, unit: &Unit) -> R
         match change {
             Change::RequestClosed { id, ending, reply, time } => {
                 kinds.carry_out(tx).await?;
-                let _ = (id, ending, reply, time);
-                missing()?; // outbox::close(tx, id, *ending, reply, *time).await?
+                outbox::close(tx, id, *ending, reply, *time).await?;
             }
             Change::Statement { sql, params } => {
                 kinds.carry_out(tx).await?;
@@ -83,34 +82,29 @@ struct Kinds<'a> {
 impl Kinds<'_> {
     /// Carries out what waits. Every unit goes through the kinds in this order, so that units that meet wait for each
     /// other instead of blocking each other.
-    async fn carry_out(&mut self, _tx: &Transaction<'_>) -> Result<(), Trouble> {
+    async fn carry_out(&mut self, tx: &Transaction<'_>) -> Result<(), Trouble> {
         let kinds = std::mem::take(self);
         if !kinds.project.is_empty() {
-            missing()?; // project::apply(tx, &kinds.project).await?
+            project::apply(tx, &kinds.project).await?;
         }
         if !kinds.contacts.is_empty() {
-            missing()?; // mails::contacts(tx, &kinds.contacts).await?
+            mails::contacts(tx, &kinds.contacts).await?;
         }
         if !kinds.texts.is_empty() {
-            missing()?; // mails::thread_texts(tx, &kinds.texts).await?
+            mails::thread_texts(tx, &kinds.texts).await?;
         }
         if !kinds.threads.is_empty() {
-            missing()?; // threads::apply(tx, &kinds.threads).await?
+            threads::apply(tx, &kinds.threads).await?;
         }
         if !kinds.webhooks.is_empty() {
-            missing()?; // webhooks::events(tx, &kinds.webhooks).await?
+            webhooks::events(tx, &kinds.webhooks).await?;
         }
         if !kinds.documents.is_empty() {
-            missing()?; // documents::apply(tx, &kinds.documents).await?
+            documents::apply(tx, &kinds.documents).await?;
         }
         if !kinds.thumbnails.is_empty() {
-            missing()?; // thumbnails::made(tx, &kinds.thumbnails).await?
+            thumbnails::made(tx, &kinds.thumbnails).await?;
         }
         Ok(())
     }
-}
-
-/// Stands where a module has not landed yet.
-fn missing() -> Result<(), Trouble> {
-    Err(StoreError::Refused("not in this build".to_owned()).into())
 }
