@@ -6,13 +6,13 @@ mod any;
 mod document;
 mod life;
 mod plain;
+mod postgres;
 mod query;
 mod reading;
 mod requests;
 mod rows;
 mod segment;
 mod snippet;
-mod postgres;
 mod sqlite;
 
 pub use any::AnyStore;

@@ -5,21 +5,29 @@
 
 mod cleaning;
 mod connection;
+mod documents;
 mod dump;
+mod endpoints;
 mod error;
 mod fan_out;
 mod held;
-mod lacking;
+mod ledger;
 mod mails;
 mod notices;
+mod outbox;
 mod people;
 mod pipe;
 mod position;
 mod project;
+mod queue;
 mod reads;
 mod schema;
+mod search;
 mod statement;
+mod stories;
+mod story;
 mod threads;
+mod thumbnails;
 mod unit;
 mod webhooks;
 
@@ -31,7 +39,7 @@ use deadpool_postgres::{Client, Pool};
 use postroom_core::{Attempt, Offset, TopicPartition};
 
 use self::error::Trouble;
-use crate::adapters::store::{PositionRow, Summary};
+use crate::adapters::store::{NotificationRow, PositionRow, RequestStory, Summary};
 use crate::ports::{
     Applied, Claim, Expansion, FanOut, Guard, Param, Store, StoreError, StoreFuture, StoreId, Unit,
 };
@@ -211,6 +219,26 @@ impl PostgresStore {
     /// As the store's.
     pub async fn summary(&self, top: u32) -> Result<Summary, StoreError> {
         in_snapshot!(self, tx => reads::summary(&tx, top))
+    }
+
+    /// Reads what became of the mails and deliveries that an event caused, up to `limit`, the oldest first.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn requests_of_event(&self, event: &str, limit: u32) -> Result<Vec<RequestStory>, StoreError> {
+        in_snapshot!(self, tx => stories::requests_of_event(&tx, event, limit))
+    }
+
+    /// Returns up to `limit` notifications that an event caused, and how many there are.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn notifications_of_event(
+        &self,
+        event: &str,
+        limit: u32,
+    ) -> Result<(Vec<NotificationRow>, u64), StoreError> {
+        in_snapshot!(self, tx => story::notifications(&tx, event, limit))
     }
 
     /// Reads all tables of `project` and `notify`, for comparison with an independent count. Large.

@@ -8,9 +8,9 @@ use deadpool_postgres::Transaction;
 
 use super::error::Trouble;
 use super::position::{self, Pass};
-use super::{project, statement, threads};
+use super::{documents, mails, outbox, project, statement, threads, thumbnails, webhooks};
 use crate::ports::{
-    Applied, Change, Claim, CommentChange, DocumentChange, PersonChange, PostChange, StoreError, SubscriptionChange,
+    Applied, Change, Claim, CommentChange, DocumentChange, PersonChange, PostChange, SubscriptionChange,
     ThreadComment, ThreadPost, ThreadText, ThumbnailsMade, Unit, WebhookEvent, Welcome,
 };
 
@@ -24,8 +24,7 @@ pub(super) async fn apply(tx: &Transaction<'_>, claim: &Claim, unit: &Unit) -> R
         match change {
             Change::RequestClosed { id, ending, reply, time } => {
                 kinds.carry_out(tx).await?;
-                let _ = (id, ending, reply, time);
-                missing()?; // outbox::close(tx, id, *ending, reply, *time).await?
+                outbox::close(tx, id, *ending, reply, *time).await?;
             }
             Change::Statement { sql, params } => {
                 kinds.carry_out(tx).await?;
@@ -89,28 +88,23 @@ impl Kinds<'_> {
             project::apply(tx, &kinds.project).await?;
         }
         if !kinds.contacts.is_empty() {
-            missing()?; // mails::contacts(tx, &kinds.contacts).await?
+            mails::contacts(tx, &kinds.contacts).await?;
         }
         if !kinds.texts.is_empty() {
-            missing()?; // mails::thread_texts(tx, &kinds.texts).await?
+            mails::thread_texts(tx, &kinds.texts).await?;
         }
         if !kinds.threads.is_empty() {
             threads::apply(tx, &kinds.threads).await?;
         }
         if !kinds.webhooks.is_empty() {
-            missing()?; // webhooks::events(tx, &kinds.webhooks).await?
+            webhooks::events(tx, &kinds.webhooks).await?;
         }
         if !kinds.documents.is_empty() {
-            missing()?; // documents::apply(tx, &kinds.documents).await?
+            documents::apply(tx, &kinds.documents).await?;
         }
         if !kinds.thumbnails.is_empty() {
-            missing()?; // thumbnails::made(tx, &kinds.thumbnails).await?
+            thumbnails::made(tx, &kinds.thumbnails).await?;
         }
         Ok(())
     }
-}
-
-/// Stands where a module has not landed yet.
-fn missing() -> Result<(), Trouble> {
-    Err(StoreError::Refused("not in this build".to_owned()).into())
 }

@@ -138,7 +138,7 @@ CREATE TABLE documents (
     title TEXT,
     slug TEXT,
     section TEXT,
-    tags TEXT[],
+    tags TEXT,
     tag_keys TEXT[] COLLATE "C",
     format TEXT,
     body TEXT,
