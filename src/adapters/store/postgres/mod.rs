@@ -5,16 +5,31 @@
 
 mod cleaning;
 mod connection;
+mod documents;
+mod dump;
+mod endpoints;
 mod error;
+mod fan_out;
 mod held;
-mod lacking;
+mod ledger;
+mod mails;
+mod notices;
+mod outbox;
 mod people;
 mod pipe;
 mod position;
 mod project;
+mod queue;
+mod reads;
 mod schema;
+mod search;
 mod statement;
+mod stories;
+mod story;
+mod threads;
+mod thumbnails;
 mod unit;
+mod webhooks;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,8 +41,10 @@ use postroom_core::{Attempt, Offset, TopicPartition};
 #[expect(unused_imports, reason = "the configuration asks next")]
 pub(crate) use self::connection::check as check_address;
 use self::error::Trouble;
-use crate::adapters::store::PositionRow;
-use crate::ports::{Applied, Claim, Guard, StoreError, StoreFuture, StoreId, Unit};
+use crate::adapters::store::{NotificationRow, PositionRow, RequestStory, Summary};
+use crate::ports::{
+    Applied, Claim, Expansion, FanOut, Guard, Param, Store, StoreError, StoreFuture, StoreId, Unit,
+};
 
 /// The store in a PostgreSQL database. Handles are cheap to clone and share a pool of connections.
 #[derive(Clone)]
@@ -149,7 +166,6 @@ macro_rules! in_snapshot {
     }};
 }
 // What other modules of this folder `use super::…`.
-#[expect(unused_imports, reason = "the modules that use them come next")]
 use {in_snapshot, in_transaction};
 
 impl PostgresStore {
@@ -191,6 +207,51 @@ impl PostgresStore {
         in_transaction!(self, tx => position::set(&tx, group, partition, next))
     }
 
+    /// Counts what the tables hold, with up to `top` lines of posts and of authors.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn summary(&self, top: u32) -> Result<Summary, StoreError> {
+        in_snapshot!(self, tx => reads::summary(&tx, top))
+    }
+
+    /// Reads what became of the mails and deliveries that an event caused, up to `limit`, the oldest first.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn requests_of_event(&self, event: &str, limit: u32) -> Result<Vec<RequestStory>, StoreError> {
+        in_snapshot!(self, tx => stories::requests_of_event(&tx, event, limit))
+    }
+
+    /// Returns up to `limit` notifications that an event caused, and how many there are.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn notifications_of_event(
+        &self,
+        event: &str,
+        limit: u32,
+    ) -> Result<(Vec<NotificationRow>, u64), StoreError> {
+        in_snapshot!(self, tx => story::notifications(&tx, event, limit))
+    }
+
+    /// Reads all tables of `project` and `notify`, for comparison with an independent count. Large.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn dump(&self) -> Result<serde_json::Value, StoreError> {
+        in_snapshot!(self, tx => dump::dump(&tx))
+    }
+
+    /// Runs a question of one's own, for tests and reports: a row is a list of columns. Numbers come as integers or
+    /// as floating-point numbers, truths as 0 and 1.
+    ///
+    /// # Errors
+    /// `Refused` where it does not compile or would write, else as the store's.
+    pub async fn query(&self, sql: &str, params: Vec<Param>) -> Result<Vec<Vec<Param>>, StoreError> {
+        in_snapshot!(self, tx => statement::query(&tx, sql, &params))
+    }
+
     /// Removes ids and attempts that nobody will ask for again; each hour one process does so by itself. Returns how
     /// many rows went.
     ///
@@ -203,8 +264,6 @@ impl PostgresStore {
     async fn client(&self) -> Result<Client, Trouble> {
         Ok(self.inner.pool.get().await?)
     }
-
-    // `impl Store` comes with `Ledger` and `Endpoints`, which it is made of.
 
     async fn claim_row(&self, group: &str, partition: &TopicPartition) -> Result<Claim, StoreError> {
         in_transaction!(self, tx => position::claim(&tx, group, partition))
@@ -234,7 +293,7 @@ impl PostgresStore {
     }
 }
 
-impl crate::ports::Store for PostgresStore {
+impl Store for PostgresStore {
     fn id(&self) -> &StoreId {
         &self.inner.id
     }
@@ -255,6 +314,12 @@ impl crate::ports::Store for PostgresStore {
         attempt: Attempt,
     ) -> StoreFuture<'a, ()> {
         Box::pin(self.count(group, partition, offset, attempt))
+    }
+}
+
+impl FanOut for PostgresStore {
+    fn expand_fan_out(&self, limit: u32) -> StoreFuture<'_, Expansion> {
+        Box::pin(async move { in_transaction!(self, tx => fan_out::expand(&tx, limit)) })
     }
 }
 

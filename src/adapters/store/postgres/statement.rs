@@ -4,7 +4,8 @@ use std::error::Error;
 
 use deadpool_postgres::Transaction;
 use tokio_postgres::types::private::BytesMut;
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::Statement;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use super::error::{Trouble, Unfit, Whose, classify};
 use crate::ports::{Param, StoreError};
@@ -14,14 +15,34 @@ pub(super) async fn run(tx: &Transaction<'_>, sql: &str, params: &[Param]) -> Re
     check(sql)?;
     let theirs = |error: tokio_postgres::Error| classify(&error, Whose::Theirs);
     let statement = tx.prepare_cached(&numbered(sql)).await.map_err(theirs)?;
-    let values: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| -> &(dyn ToSql + Sync) { param }).collect();
-    // The driver panics where the number differs.
-    let (wanted, given) = (statement.params().len(), values.len());
-    if wanted != given {
-        return Err(StoreError::Refused(format!("{wanted} parameters are wanted and {given} are there")).into());
-    }
-    tx.execute(&statement, &values).await.map_err(theirs)?;
+    tx.execute(&statement, &fitting(&statement, params)?).await.map_err(theirs)?;
     Ok(())
+}
+
+/// Runs a user's question inside a transaction that only reads.
+pub(super) async fn query(
+    tx: &Transaction<'_>,
+    sql: &str,
+    params: &[Param],
+) -> Result<Vec<Vec<Param>>, Trouble> {
+    let theirs = |error: tokio_postgres::Error| classify(&error, Whose::Theirs);
+    let statement = tx.prepare_cached(&numbered(sql)).await.map_err(theirs)?;
+    if statement.columns().is_empty() {
+        return Err(StoreError::Refused("a question only reads".to_owned()).into());
+    }
+    let rows = tx.query(&statement, &fitting(&statement, params)?).await.map_err(theirs)?;
+    rows.iter()
+        .map(|row| (0..row.len()).map(|column| row.try_get(column).map_err(theirs)).collect())
+        .collect()
+}
+
+/// Returns the parameters as the driver takes them, which panics where the number differs.
+fn fitting<'p>(statement: &Statement, params: &'p [Param]) -> Result<Vec<&'p (dyn ToSql + Sync)>, StoreError> {
+    let (wanted, given) = (statement.params().len(), params.len());
+    if wanted != given {
+        return Err(StoreError::Refused(format!("{wanted} parameters are wanted and {given} are there")));
+    }
+    Ok(params.iter().map(|param| -> &(dyn ToSql + Sync) { param }).collect())
 }
 
 /// The transaction is not the statement's to end, nor is the connection's setting its to change.
@@ -93,6 +114,30 @@ fn real(value: f64, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn E
         Type::FLOAT8 => value.to_sql(kind, out),
         Type::TEXT | Type::VARCHAR => value.to_string().to_sql(kind, out),
         _ => Err(Box::new(Unfit(format!("{value} does not fit a parameter of type {kind}")))),
+    }
+}
+
+impl<'a> FromSql<'a> for Param {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(match *kind {
+            Type::INT8 => Self::Integer(i64::from_sql(kind, raw)?),
+            Type::INT4 => Self::Integer(i32::from_sql(kind, raw)?.into()),
+            Type::INT2 => Self::Integer(i16::from_sql(kind, raw)?.into()),
+            Type::BOOL => Self::Integer(bool::from_sql(kind, raw)?.into()),
+            Type::FLOAT8 => Self::Real(f64::from_sql(kind, raw)?),
+            Type::FLOAT4 => Self::Real(f32::from_sql(kind, raw)?.into()),
+            Type::BYTEA => Self::Blob(raw.to_vec()),
+            _ => Self::Text(String::from_sql(kind, raw)?),
+        })
+    }
+
+    fn from_sql_null(_: &Type) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self::Null)
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        let numbers = [Type::INT8, Type::INT4, Type::INT2, Type::BOOL, Type::FLOAT8, Type::FLOAT4, Type::BYTEA];
+        numbers.contains(kind) || <String as FromSql<'_>>::accepts(kind)
     }
 }
 

@@ -8,9 +8,9 @@ use deadpool_postgres::Transaction;
 
 use super::error::Trouble;
 use super::position::{self, Pass};
-use super::{project, statement, threads};
+use super::{documents, mails, outbox, project, statement, threads, thumbnails, webhooks};
 use crate::ports::{
-    Applied, Change, Claim, CommentChange, DocumentChange, PersonChange, PostChange, StoreError, SubscriptionChange,
+    Applied, Change, Claim, CommentChange, DocumentChange, PersonChange, PostChange, SubscriptionChange,
     ThreadComment, ThreadPost, ThreadText, ThumbnailsMade, Unit, WebhookEvent, Welcome,
 };
 
