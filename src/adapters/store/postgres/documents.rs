@@ -1,7 +1,6 @@
 //! The tables of `search`: a row a document, with the words of those that are alive.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
@@ -156,8 +155,7 @@ impl Index {
                 self.bytes += more;
                 let places = self.places.entry(word.text).or_default();
                 let comma = if places.is_empty() { "" } else { "," };
-                // Writing to a string does not fail.
-                drop(write!(places, "{comma}{}{weight}", self.place.min(LAST_PLACE)));
+                places.push_str(&format!("{comma}{}{weight}", self.place.min(LAST_PLACE)));
             }
         }
         self.spaced.push_str(BETWEEN);
@@ -167,7 +165,7 @@ impl Index {
         let mut lexemes = String::with_capacity(self.spaced.len() * 2);
         for (word, places) in &self.places {
             // Words are letters, digits and marks alone: nothing need be escaped.
-            drop(write!(lexemes, "'{word}':{places} "));
+            lexemes.push_str(&format!("'{word}':{places} "));
         }
         Indexed { lexemes: Some(lexemes), spaced: Some(self.spaced) }
     }
@@ -240,7 +238,7 @@ const BETWEEN: &str = "¶ ";
 const LAST_PLACE: u32 = 16_383;
 
 /// How long the list of a word's places grows, in letters: PostgreSQL takes no more than 255.
-const MOST_PLACES: usize = 1_000;
+const MOST_PLACES: usize = 1_800;
 
 /// What the words of a document may hold, in bytes: PostgreSQL takes no more than 1,048,575.
 const LARGEST_INDEX: usize = 1_000_000;

@@ -8,6 +8,7 @@ use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
 
 use super::error::Trouble;
+use super::pipe::Pipe;
 use super::queue::{self, clock, execute, withdrawn};
 use super::{PostgresStore, in_snapshot, in_transaction, ledger};
 use crate::adapters::store::requests::{
@@ -54,14 +55,13 @@ async fn given_back(tx: &Transaction<'_>, rows: &[i64]) -> Result<(), Trouble> {
 /// Takes what is due of both kinds, one row an addressee, and no more than fits into memory at once. Neither kind
 /// waits for the other.
 async fn take(tx: &Transaction<'_>, now: i64, limit: u32, until: i64) -> Result<Vec<DueRow>, Trouble> {
-    let look = i64::from(LOOK);
+    let mut pipe = Pipe::default();
+    pipe.add(EXPIRED, vec![Box::new(now)]);
+    pipe.add(LAPSE, vec![Box::new(now), Box::new(i64::from(LOOK))]);
     let lost_before = now.saturating_sub(LOST_AFTER);
-    let (_, _, _, settles) = tokio::try_join!(
-        execute(tx, EXPIRED, &[&now]),
-        execute(tx, LAPSE, &[&now, &look]),
-        execute(tx, ASK_AGAIN, &[&lost_before, &look, &now]),
-        queue::may_settle(tx),
-    )?;
+    pipe.add(ASK_AGAIN, vec![Box::new(lost_before), Box::new(i64::from(LOOK)), Box::new(now)]);
+    pipe.run(tx).await?;
+    let settles = queue::may_settle(tx).await?;
     if settles {
         queue::settle(tx).await?;
     }
