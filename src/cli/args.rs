@@ -92,6 +92,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  postroom export alerts > postroom.rules.yml\n  postroom export dashboard > postroom.json"
     )]
     Export(ExportCommand),
+    /// Ask the instance of this machine whether it is well: for a container's HEALTHCHECK
+    #[command(
+        after_help = "Examples:\n  postroom healthcheck             is it a member of its groups, do its dependencies answer?\n  postroom healthcheck --live      would a restart help?\n\nExit codes: 0 it is well, 1 it is not, 69 nothing answers."
+    )]
+    Healthcheck(HealthcheckArgs),
     /// Publish a file of events, one JSON object a line
     #[command(
         after_help = "Examples:\n  postroom import events.jsonl --dry-run     what would be published\n  postroom import events.jsonl"
@@ -283,6 +288,17 @@ pub(crate) struct EmitArgs {
     /// How to print where it stands
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,
+}
+
+/// Arguments of `healthcheck`.
+#[derive(Args, Debug)]
+pub(crate) struct HealthcheckArgs {
+    /// Ask /livez instead of /readyz
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Its address [default: http.listen of the configuration]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
 }
 
 /// Arguments of `import`.

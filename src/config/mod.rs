@@ -6,6 +6,7 @@
 
 mod check;
 mod choice;
+mod instance;
 mod leaf;
 mod librdkafka;
 mod lines;
@@ -24,6 +25,7 @@ mod span;
 mod thumbnails;
 mod webhooks;
 
+pub use instance::InstanceId;
 pub use leaf::{Broker, Brokers, Listen, StoreUrl, Template};
 pub use librdkafka::RawProperties;
 pub use load::{Flag, Loaded, Origin, Setting, Sources, load};
