@@ -26,6 +26,8 @@ pub struct Sources {
     pub flags: Vec<Flag>,
     /// The names of the effects that exist.
     pub effects: Vec<String>,
+    /// Whether files that hold secrets are left alone: they lie where the settings are meant for.
+    pub leave_secrets: bool,
 }
 
 /// A setting given on the command line.
@@ -113,6 +115,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
             flags: &sources.flags,
         },
         effects: &sources.effects,
+        leave_secrets: sources.leave_secrets,
         accepted: BTreeSet::new(),
         open: Vec::new(),
         problems,
@@ -142,6 +145,7 @@ pub(crate) struct Reader<'a> {
     figment: &'a Figment,
     places: Places<'a>,
     effects: &'a [String],
+    leave_secrets: bool,
     accepted: BTreeSet<String>,
     open: Vec<String>,
     problems: Vec<Problem>,
@@ -207,6 +211,9 @@ impl Reader<'_> {
         if direct && self.rank(path) == self.rank(&twin) {
             self.refuse(path, format!("{twin} is set as well"), "keep one of the two");
             return Some(None);
+        }
+        if self.leave_secrets {
+            return Some(Some(Value::from("left alone")));
         }
         let file = name.as_str().map(PathBuf::from).unwrap_or_default();
         match read_capped(&file, SECRET_LIMIT) {

@@ -44,7 +44,10 @@ class Generations:
         seen = []
         for key, value in self.records():
             version, = struct.unpack_from(">h", key)
-            if version not in (2, 3) or value is None or text(key, 2) != group:
+            if version not in (2, 3) or text(key, 2) != group:
+                continue
+            if value is None:  # the group was deleted: one of the same name begins anew
+                seen.clear()
                 continue
             if version == 2:  # classic: version, protocol type, generation
                 generation, = struct.unpack_from(">i", value, 4 + len(text(value, 2).encode()))
