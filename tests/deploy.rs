@@ -4,6 +4,12 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
+
+use axum::Router;
+use postroom::config::Listen;
+use postroom::telemetry::http::HttpServer;
+use postroom::telemetry::{Board, BuildInfo, Metrics};
 
 fn exported(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_postroom"))
@@ -97,4 +103,23 @@ fn the_place_of_a_number_escapes_the_dots_of_a_groups_name() {
 
     assert!(object.contains("valueLocation: 'postroom\\.search'\n"), "{object}");
     assert!(object.contains("kind: TriggerAuthentication\n"), "{object}");
+}
+
+#[test]
+fn a_healthcheck_of_an_instance_that_is_not_ready_says_no_and_why() {
+    let build = BuildInfo::current("test".to_owned());
+    let metrics = Metrics::new(&build, Arc::new(Board::new("0.1.0"))).unwrap();
+    let server =
+        HttpServer::start(Listen("127.0.0.1:0".parse().unwrap()), None, metrics, Router::new()).unwrap();
+    let ask = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_postroom"));
+        command.args(["healthcheck", "--url", &server.address().to_string()]).args(arguments).env_clear();
+        command.output().unwrap()
+    };
+
+    let (ready, live) = (ask(&[]), ask(&["--live"]));
+
+    assert_eq!(ready.status.code(), Some(1));
+    assert!(String::from_utf8(ready.stderr).unwrap().contains("no group has started yet"));
+    assert_eq!((live.status.code(), live.stdout), (Some(0), b"ok\n".to_vec()));
 }

@@ -29,7 +29,7 @@ import yaml
 from checks import Checks
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-KUBERNETES = "1.29"
+KUBERNETES = "1.33"
 # What a slim Debian has anyway.
 BASE_PACKAGES = {"libc6", "libgcc-s1"}
 SECRETS = {
