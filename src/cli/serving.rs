@@ -54,6 +54,7 @@ impl Serving {
         groups: Vec<Group>,
         broker: Broker,
     ) -> Result<Service, Failure> {
+        self.console.scale_by(config, &groups);
         let service = Service::start(config, groups, self.metrics.clone(), broker).await?;
         self.console.show_store(service.store());
         Ok(service)
