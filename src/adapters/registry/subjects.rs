@@ -134,6 +134,14 @@ impl RegistryServer {
         Ok(Some(found))
     }
 
+    /// Returns one version of a subject as it is kept, whatever its language. `None` where it is not there.
+    ///
+    /// # Errors
+    /// As [`ServerError`].
+    pub async fn entry(&self, subject: &str, version: u32) -> Result<Option<Registered>, ServerError> {
+        self.get(&["subjects", subject, "versions", &version.to_string()].map(str::to_owned)).await
+    }
+
     /// Returns the level of compatibility that the registry holds a subject to; `None` where it does not say.
     ///
     /// # Errors
