@@ -102,9 +102,8 @@ impl From<ServerError> for Failure {
                 Self::new(Exit::Unavailable, what).fix("start the registry, or correct registry.url")
             }
             ServerError::Unauthorised(_) => Self::new(Exit::NotAuthorised, what),
-            ServerError::Refused(_) => {
-                Self::new(Exit::Configuration, what).fix("`postroom schemas check` says what is not compatible")
-            }
+            ServerError::Refused(_) => Self::new(Exit::Configuration, what)
+                .fix("`postroom schemas check` says what is not compatible"),
             ServerError::Unregistered { .. } => Self::new(Exit::Configuration, what)
                 .fix("run `postroom schemas register`, or set registry.auto_register = true"),
             ServerError::Foreign(_) => Self::new(Exit::Data, what),

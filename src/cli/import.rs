@@ -57,7 +57,8 @@ pub(crate) fn run(global: &Global, arguments: &ImportArgs, terminal: &mut Termin
 
 /// The kinds of these events, each once.
 fn kinds(events: &[BlogEvent]) -> Vec<EventType> {
-    let kinds: BTreeMap<_, _> = events.iter().map(BlogEvent::event_type).map(|kind| (kind.name, kind)).collect();
+    let kinds: BTreeMap<_, _> =
+        events.iter().map(BlogEvent::event_type).map(|kind| (kind.name, kind)).collect();
     kinds.into_values().collect()
 }
 

@@ -49,11 +49,8 @@ impl ChangeKind {
 /// One of them is refused.
 pub fn changes(before: &str, after: &str) -> Result<Vec<Change>, SchemaError> {
     let (before, after) = (ready(before, MAX_SCHEMA_BYTES)?, ready(after, MAX_SCHEMA_BYTES)?);
-    let mut comparison = Comparison {
-        before: before.names.get_names(),
-        after: after.names.get_names(),
-        found: Vec::new(),
-    };
+    let mut comparison =
+        Comparison { before: before.names.get_names(), after: after.names.get_names(), found: Vec::new() };
     comparison.schemas(&before.writer.schema, &after.writer.schema, "");
     Ok(comparison.found)
 }
@@ -121,9 +118,8 @@ impl<'s> Comparison<'s> {
             }
             self.schemas(&was.schema, &field.schema, &at(field));
             if was.default != field.default {
-                let [was, is] = [&was.default, &field.default].map(|default| {
-                    default.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
-                });
+                let [was, is] = [&was.default, &field.default]
+                    .map(|default| default.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string));
                 self.note(ChangeKind::Changed, &at(field), format!("default {was} -> {is}"));
             }
         }

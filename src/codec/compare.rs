@@ -161,7 +161,10 @@ fn no_default(path: String, field: &RecordField, former: Option<&str>, names: &N
     };
     let fix = match former {
         Some(former) => {
-            format!("if it was named {former}: add \"aliases\": [\"{former}\"] to the field {}; else {default}", field.name)
+            format!(
+                "if it was named {former}: add \"aliases\": [\"{former}\"] to the field {}; else {default}",
+                field.name
+            )
         }
         None => default,
     };
@@ -226,4 +229,169 @@ const KEEP: &str = "or add a new field with a default beside it";
 /// Writes a GUID as people do: `6f1c0a52-…`.
 pub fn guid_text(guid: &[u8; 16]) -> String {
     crate::codec::SchemaRef::Guid(*guid).to_string().trim_start_matches("guid ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+    use apache_avro::schema_compatibility::SchemaCompatibility;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Changed schemas, and whether the one after reads what the one before wrote. `tests/python/e2e_registry.py` holds
+    /// a real registry to the same.
+    fn cases() -> Vec<Value> {
+        serde_json::from_str(include_str!("../../tests/corpus/schema_changes.json")).unwrap()
+    }
+
+    #[test]
+    fn the_verdict_on_every_change_is_right_and_every_obstacle_has_a_place() {
+        for case in cases() {
+            let (before, after) = (case["before"].to_string(), case["after"].to_string());
+
+            let found = obstacles(&before, &after).unwrap();
+
+            assert_eq!(Value::from(found.is_empty()), case["compatible"], "{}: {found:?}", case["change"]);
+            let is_compatible = matches!(pair_fit(&before, &after), Fit::Same | Fit::Convert);
+            assert_eq!(
+                found.is_empty(),
+                is_compatible,
+                "the reading itself judges so too: {}",
+                case["change"]
+            );
+        }
+    }
+
+    fn pair_fit(before: &str, after: &str) -> Fit {
+        let (before, after) =
+            (ready(before, MAX_SCHEMA_BYTES).unwrap(), ready(after, MAX_SCHEMA_BYTES).unwrap());
+        pair(before, after).fit()
+    }
+
+    /// Why the library's own check is not used: its verdicts are neither those of registries nor of our reading.
+    #[test]
+    fn the_librarys_check_is_wrong_where_it_is_known_to_be() {
+        let mut wrong = Vec::new();
+        for case in cases() {
+            let [before, after] =
+                ["before", "after"].map(|side| Schema::parse_str(&case[side].to_string()).unwrap());
+            use apache_avro::schema_compatibility::Compatibility::Full;
+            let verdict = SchemaCompatibility::can_read(&before, &after).is_ok_and(|found| found == Full);
+            if Value::from(verdict) != case["compatible"] {
+                wrong.push(case["change"].as_str().unwrap().to_owned());
+            }
+        }
+        assert_eq!(wrong, ["?"]);
+    }
+
+    #[test]
+    fn each_obstacle_comes_with_the_line_that_mends_it() {
+        let record = |fields: &str| format!(r#"{{"type": "record", "name": "Post", "fields": [{fields}]}}"#);
+        let title = r#"{"name": "title", "type": "string"}"#;
+        for (before, after, path, fix) in [
+            (title, r#"{"name": "mood", "type": "int"}"#, "mood", r#"add "default": 0 to the field mood"#),
+            (
+                "",
+                r#"{"name": "tags", "type": {"type": "array", "items": "string"}}"#,
+                "tags",
+                r#""default": []"#,
+            ),
+            (
+                "",
+                r#"{"name": "at", "type": ["null", "string"]}"#,
+                "at",
+                r#"add "default": null to the field at"#,
+            ),
+            (
+                "",
+                r#"{"name": "h", "type": {"type": "fixed", "name": "H", "size": 2}}"#,
+                "h",
+                "make h a union with null first",
+            ),
+            (
+                title,
+                r#"{"name": "headline", "type": "string"}"#,
+                "headline",
+                r#"if it was named title: add "aliases": ["title"] to the field headline; else add "default": "" to the field headline"#,
+            ),
+            (
+                r#"{"name": "e", "type": {"type": "enum", "name": "E", "symbols": ["A", "B"]}}"#,
+                r#"{"name": "e", "type": {"type": "enum", "name": "E", "symbols": ["A"]}}"#,
+                "e",
+                r#"keep the symbols, or add "default": "A" to the enum E"#,
+            ),
+            (
+                r#"{"name": "n", "type": "long"}"#,
+                r#"{"name": "n", "type": "int"}"#,
+                "n",
+                "keep long, or add a new field",
+            ),
+            (
+                r#"{"name": "n", "type": ["null", "long"]}"#,
+                r#"{"name": "n", "type": ["null", "string"]}"#,
+                "n",
+                r#"add "long" to the union"#,
+            ),
+            ("", r#"{"name": "n", "type": "int", "default": "none"}"#, "n", r#"write "default": 0"#),
+        ] {
+            let Ok(found) = obstacles(&record(before), &record(after)) else {
+                // The library refuses a default that does not fit before we can name it.
+                assert!(after.contains("none"), "{after}");
+                continue;
+            };
+            assert_eq!(found.len(), 1, "{after}: {found:?}");
+            assert_eq!(found[0].path, path);
+            assert!(found[0].fix.as_ref().unwrap().contains(fix), "{:?}", found[0].fix);
+        }
+    }
+
+    #[test]
+    fn a_renamed_record_is_mended_by_an_alias_that_then_fits() {
+        let before = r#"{"type": "record", "name": "blog.Post", "fields": []}"#;
+        let after = r#"{"type": "record", "name": "blog.Entry", "fields": []}"#;
+
+        let found = obstacles(before, after).unwrap();
+        let mended = after.replace("\"fields\"", "\"aliases\": [\"blog.Post\"], \"fields\"");
+
+        assert_eq!(
+            found[0].fix.as_deref(),
+            Some("add \"aliases\": [\"blog.Post\"] to the record blog.Entry")
+        );
+        assert!(obstacles(before, &mended).unwrap().is_empty());
+    }
+
+    #[test]
+    fn changes_are_told_field_by_field() {
+        use crate::codec::{ChangeKind, changes};
+        let before = r#"{"type": "record", "name": "Post", "fields": [
+            {"name": "title", "type": "string"}, {"name": "n", "type": "int", "default": 0},
+            {"name": "gone", "type": "boolean"},
+            {"name": "e", "type": {"type": "enum", "name": "E", "symbols": ["A", "B"]}},
+            {"name": "who", "type": ["null", {"type": "record", "name": "Who", "fields": []}]}]}"#;
+        let after = r#"{"type": "record", "name": "Post", "doc": "new", "fields": [
+            {"name": "headline", "type": "string", "aliases": ["title"]}, {"name": "n", "type": "long", "default": 1},
+            {"name": "e", "type": {"type": "enum", "name": "E", "symbols": ["A", "C"]}},
+            {"name": "who", "type": ["null", {"type": "record", "name": "Who", "fields": [
+                {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}, "default": 0}]}, "string"]}]}"#;
+
+        let told = changes(before, after).unwrap();
+
+        let told: Vec<_> = told.iter().map(|one| (one.kind, one.path.as_str(), one.what.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                (ChangeKind::Changed, "headline", "named title before (an alias says so)"),
+                (ChangeKind::Changed, "n", "int -> long"),
+                (ChangeKind::Changed, "n", "default 0 -> 1"),
+                (ChangeKind::Added, "e", "symbol C"),
+                (ChangeKind::Removed, "e", "symbol B"),
+                (ChangeKind::Added, "who.at", "timestamp-millis, default 0"),
+                (ChangeKind::Added, "who", "branch string"),
+                (ChangeKind::Removed, "gone", "boolean, no default"),
+            ]
+        );
+        assert!(changes(before, before).unwrap().is_empty());
+    }
 }

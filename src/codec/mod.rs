@@ -26,8 +26,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 pub use changes::{Change, ChangeKind, changes};
 pub use compare::{Obstacle, SchemaFacts, guid_text, obstacles, same_schema, schema_facts};
-pub(crate) use directory::{OUR_INDEX, OURS};
 pub use directory::{IndexEntry, IndexError, guid_from_text, parse_index};
+pub(crate) use directory::{OUR_INDEX, OURS};
 pub use encode::{Framing, Outgoing};
 pub use error::{DecodeError, Detail, EncodeError, SchemaError, SchemaRef};
 pub use fields::{FieldError, Fill};

@@ -138,7 +138,10 @@ mod tests {
     }
 
     fn found(text: Option<&str>) -> SchemaAnswer {
-        text.map_or(SchemaAnswer::Unknown, |text| SchemaAnswer::Found { text: text.to_owned(), guid: Some(GUID) })
+        text.map_or(SchemaAnswer::Unknown, |text| SchemaAnswer::Found {
+            text: text.to_owned(),
+            guid: Some(GUID),
+        })
     }
 
     fn schemas(answer: Result<Option<&str>, &str>) -> (Schemas, Arc<Scripted>) {

@@ -8,8 +8,8 @@ use prometheus::{
     Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::telemetry::{Board, RegistryAnswer};
 use crate::telemetry::group::{GroupMetrics, GroupShape};
+use crate::telemetry::{Board, RegistryAnswer};
 
 /// A metric family as the reference describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, Url, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -136,7 +136,11 @@ impl RegistryServer {
             .redirect(redirect::Policy::none())
             .no_proxy();
         for authority in &settings.authorities {
-            client = client.add_root_certificate(Certificate::from_pem(authority).map_err(wrong)?);
+            let authorities = Certificate::from_pem_bundle(authority).map_err(wrong)?;
+            if authorities.is_empty() {
+                return Err(ServerError::Refused("registry.ca holds no certificate".to_owned()));
+            }
+            client = authorities.into_iter().fold(client, ClientBuilder::add_root_certificate);
         }
         Ok(Self { client: client.build().map_err(wrong)?, settings, meter: None })
     }
@@ -256,6 +260,7 @@ impl RegistryServer {
         let said = || format!("{status}: {:.300}", String::from_utf8_lossy(&body));
         match status {
             StatusCode::NOT_FOUND if is_its_own(&body) => Ok(None),
+            StatusCode::NOT_FOUND => Err(ServerError::Away(format!("{}: {NO_SUCH_PATH}", said()))),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ServerError::Unauthorised(said())),
             StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => Err(ServerError::Refused(said())),
             status if status.is_success() => serde_json::from_slice(&body)
@@ -324,6 +329,10 @@ fn with_causes(error: &reqwest::Error) -> String {
 }
 
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json, application/json";
+
+/// A registry says so of its own things in JSON.
+const NO_SUCH_PATH: &str =
+    "registry.url may lack a part such as /apis/ccompat/v7, or the registry has no look-up by GUID";
 
 /// The largest answer that is read, in bytes.
 const LARGEST: usize = 1024 * 1024;

@@ -46,7 +46,9 @@ impl Catalogue {
     /// Reads what is built in, and the folder: the one that is named, else `registry.directory`.
     pub(crate) fn read(config: &Config, folder: Option<&Path>) -> Result<Self, Failure> {
         let mut gathered = Gathered::default();
-        for entry in parse_index(OUR_INDEX).map_err(|error| Failure::new(Exit::Internal, error.to_string()))? {
+        for entry in
+            parse_index(OUR_INDEX).map_err(|error| Failure::new(Exit::Internal, error.to_string()))?
+        {
             let text = OURS.iter().find(|(file, _)| *file == entry.file).map(|(_, text)| *text);
             gathered.add(entry, text.unwrap_or_default(), "built in".to_owned())?;
         }
@@ -76,7 +78,8 @@ impl Kind {
             (Some(topic), _) => Ok(strategy.subject(topic, &version.record)),
             (None, SubjectStrategy::Record) => Ok(strategy.subject("", &version.record)),
             (None, SubjectStrategy::Topic | SubjectStrategy::TopicRecord) => {
-                let what = format!("the topic of {} is not known, and its subject is made from it", self.event);
+                let what =
+                    format!("the topic of {} is not known, and its subject is made from it", self.event);
                 Err(Failure::new(Exit::Configuration, what)
                     .fix(format!("add topic = \"…\" to an entry of {} in index.toml", self.event)))
             }
@@ -118,7 +121,8 @@ impl Gathered {
 
     fn folder(&mut self, folder: &Path) -> Result<(), Failure> {
         let index = folder.join("index.toml");
-        let entries = parse_index(&read(&index)?).map_err(|error| refused(&index.display(), &error.to_string()))?;
+        let entries =
+            parse_index(&read(&index)?).map_err(|error| refused(&index.display(), &error.to_string()))?;
         let mut files: Vec<PathBuf> = Vec::new();
         for entry in entries {
             let path = folder.join(&entry.file);
@@ -189,7 +193,11 @@ fn unlisted(folder: &Path) -> Result<Vec<(String, u32, PathBuf)>, Failure> {
         for file in files {
             let path = file.map_err(unreadable)?.path();
             let number = path.file_name().and_then(|name| name.to_str()).and_then(|name| {
-                name.strip_prefix('v')?.strip_suffix(".avsc")?.parse::<u32>().ok().filter(|number| *number > 0)
+                name.strip_prefix('v')?
+                    .strip_suffix(".avsc")?
+                    .parse::<u32>()
+                    .ok()
+                    .filter(|number| *number > 0)
             });
             if let (Some(number), Some(event)) = (number, event.file_name().to_str()) {
                 found.push((event.to_owned(), number, path));

@@ -100,8 +100,7 @@ async fn at_registry(
                 earlier.push(Earlier { number, name: format!("registered {number}"), text: found.schema });
             }
         }
-        let is_there =
-            earlier.iter().any(|one| same_schema(&one.text, &newest.text).unwrap_or_default());
+        let is_there = earlier.iter().any(|one| same_schema(&one.text, &newest.text).unwrap_or_default());
         let mut verdict = held(kind, newest, Some(subject.clone()), &earlier, level)?;
         if !is_there && let Compatibility::Incompatible(why) = server.check(&subject, &newest.text).await? {
             verdict.findings.push(refused_there(newest, &why));
@@ -140,9 +139,8 @@ fn held(
             (&mut backward, level.asks_backward(), (&one.name, &one.text), (&ours, &newest.text)),
             (&mut forward, level.asks_forward(), (&ours, &newest.text), (&one.name, &one.text)),
         ] {
-            let found = obstacles(writer.1, reader.1).map_err(|error| {
-                Failure::new(Exit::Data, format!("{} {}: {error}", kind.event, one.name))
-            })?;
+            let found = obstacles(writer.1, reader.1)
+                .map_err(|error| Failure::new(Exit::Data, format!("{} {}: {error}", kind.event, one.name)))?;
             reads.all &= found.is_empty();
             reads.last &= found.is_empty() || distance > 0;
             if is_asked(asked) {
@@ -190,7 +188,8 @@ fn problems(verdicts: &[Verdict], catalogue: &Catalogue) -> Vec<String> {
     for verdict in verdicts {
         for Finding { reader, writer, obstacle } in &verdict.findings {
             let path = if obstacle.path.is_empty() { "" } else { &format!("field {}: ", obstacle.path) };
-            lines.push(format!("{}: {reader} does not read {writer}: {path}{}", verdict.event, obstacle.what));
+            lines
+                .push(format!("{}: {reader} does not read {writer}: {path}{}", verdict.event, obstacle.what));
             lines.extend(obstacle.fix.iter().map(|fix| format!("  {fix}")));
         }
     }

@@ -31,8 +31,11 @@ pub(crate) fn run(
                 .fix("name a second schema, or set registry.url for the registered latest"));
         };
         let Some((kind, version)) = at_hand(&catalogue, &arguments.before)? else {
-            return Err(Failure::new(Exit::Usage, format!("{} is no event, so its subject is not known", given.name))
-                .fix("name a second schema: SUBJECT@latest"));
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("{} is no event, so its subject is not known", given.name),
+            )
+            .fix("name a second schema: SUBJECT@latest"));
         };
         let subject = kind.subject(version, &config)?;
         let registered = find(&catalogue, Some(server), &format!("{subject}@latest")).await?;
@@ -44,9 +47,9 @@ pub(crate) fn run(
     let forward = obstacles(&after.text, &before.text).map_err(wrong)?;
     match arguments.output {
         Output::Json => {
-            let changes = changed.iter().map(|change| {
-                json!({ "change": change.kind.word(), "path": change.path, "what": change.what })
-            });
+            let changes = changed.iter().map(
+                |change| json!({ "change": change.kind.word(), "path": change.path, "what": change.what }),
+            );
             terminal.json(&json!({
                 "before": before.name, "after": after.name, "changes": changes.collect::<Vec<_>>(),
                 "after_reads_before": backward.is_empty(), "before_reads_after": forward.is_empty(),

@@ -17,7 +17,11 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
 
-pub(crate) fn run(global: &Global, command: &SchemasCommand, terminal: &mut Terminal) -> Result<Exit, Failure> {
+pub(crate) fn run(
+    global: &Global,
+    command: &SchemasCommand,
+    terminal: &mut Terminal,
+) -> Result<Exit, Failure> {
     match command {
         SchemasCommand::Check(arguments) => check::run(global, arguments, terminal),
         SchemasCommand::Diff(arguments) => diff::run(global, arguments, terminal),

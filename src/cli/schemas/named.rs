@@ -59,7 +59,10 @@ pub(crate) async fn find(
         Some(found) => {
             Ok(Named { name: format!("{subject}@{version} (id {})", found.id), text: found.schema })
         }
-        None => Err(Failure::new(Exit::NotFound, format!("there is no file, no event and no subject {name}"))
-            .fix("`postroom schemas show` lists the events, `postroom schemas show --registered` the subjects")),
+        None => Err(Failure::new(
+            Exit::NotFound,
+            format!("there is no file, no event and no subject {name}"),
+        )
+        .fix("`postroom schemas show` lists the events, `postroom schemas show --registered` the subjects")),
     }
 }

@@ -88,7 +88,9 @@ async fn register(
     for (version, there, subject) in found {
         let (step, registered) = match there {
             Some(there) => (Step::There, Some(there)),
-            None if newest_there.get(&subject).is_some_and(|newest| *newest > version.number) => (Step::LeftOut, None),
+            None if newest_there.get(&subject).is_some_and(|newest| *newest > version.number) => {
+                (Step::LeftOut, None)
+            }
             None if arguments.dry_run => (Step::Pending, None),
             None => {
                 let registered = server.register(&subject, &version.text, &[]).await.map_err(|error| {
@@ -103,7 +105,13 @@ async fn register(
         if arguments.set_level && !arguments.dry_run {
             server.set_level(&subject, Level::BackwardTransitive.word()).await?;
         }
-        rows.push(Row { event: kind.event.clone(), version: version.number, subject, step, found: registered });
+        rows.push(Row {
+            event: kind.event.clone(),
+            version: version.number,
+            subject,
+            step,
+            found: registered,
+        });
     }
     Ok(rows)
 }
