@@ -61,7 +61,10 @@ pub(crate) fn loaded_for_cluster(global: &Global, terminal: &Terminal) -> Result
         setting: "kafka.brokers".to_owned(),
         value: demo.brokers,
     };
-    loaded_with(global, vec![brokers], terminal)
+    let mut loaded = loaded_with(global, vec![brokers], terminal)?;
+    // A demo's records name the schemas that are built in.
+    loaded.config.registry.url = None;
+    Ok(loaded)
 }
 
 /// Loads it for a command that works on the store: where none is named and a demo runs, that demo's.

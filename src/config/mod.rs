@@ -36,7 +36,7 @@ pub use pattern::{CacheUrl, Field, KeyPatterns, Pattern, Piece, UrlPatterns};
 pub use problem::{Problem, Problems};
 pub use purge::{HeaderName, HostName, Purge, RedisUrl};
 pub use reference::reference;
-pub use registry::Registry;
+pub use registry::{Registry, SubjectStrategy};
 pub use secret::Secret;
 pub use sections::{
     Admin, Backoff, Config, DeadLetterLimit, Effect, Effects, GroupProtocol, Http, Kafka, Log, LogFormat,
