@@ -11,6 +11,7 @@ mod librdkafka;
 mod lines;
 mod load;
 mod mail;
+mod objects;
 mod part;
 mod pattern;
 mod problem;
@@ -24,11 +25,13 @@ mod span;
 mod thumbnails;
 mod webhooks;
 
+pub(crate) use check::THUMBNAILS_DEADLINE;
 pub use leaf::{Broker, Brokers, Listen, StoreUrl, Template};
 pub use librdkafka::RawProperties;
 pub use load::{Flag, Loaded, Origin, Setting, Sources, load};
 pub(crate) use mail::MAILS_AT_ONCE;
 pub use mail::{MailSection, MailSecurity, OnUnknown, Relay, Sender, UrlTemplate};
+pub use objects::{Objects, Place, S3Section};
 pub use pattern::{CacheUrl, Field, KeyPatterns, Pattern, Piece, UrlPatterns};
 pub use problem::{Problem, Problems};
 pub use purge::{HeaderName, HostName, Purge, RedisUrl};
@@ -41,5 +44,5 @@ pub use sections::{
 };
 pub use size::ByteSize;
 pub(crate) use span::parse as parse_span;
-pub use thumbnails::{Objects, Thumbnails, Widths};
+pub use thumbnails::{Thumbnails, Widths};
 pub use webhooks::{Allowed, AllowedHosts, Ports, Webhooks};
