@@ -46,9 +46,9 @@ impl Moto {
         assert!(made.status().is_success(), "{made:?}");
     }
 
-    /// Returns an object as it is served, without asking who reads it: media type, caching, bytes.
+    /// Returns an object as it is served: media type, caching, bytes.
     pub(crate) async fn served(&self, path: &str) -> (String, String, Vec<u8>) {
-        let served = self.client.get(self.url(path)).send().await.unwrap();
+        let served = self.client.get(self.url(path)).header("authorization", SOMEBODY).send().await.unwrap();
         assert!(served.status().is_success(), "{path}: {served:?}");
         let header = |name| served.headers()[name].to_str().unwrap().to_owned();
         let (kind, caching) = (header("content-type"), header("cache-control"));
@@ -81,12 +81,10 @@ impl Moto {
     }
 
     async fn iam(&self, form: &str) -> String {
-        // The service is told by the scope of the credentials.
-        let scope = "AWS4-HMAC-SHA256 Credential=ROOT/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=none";
         let asked = self
             .client
             .post(self.url(""))
-            .header("authorization", scope)
+            .header("authorization", SOMEBODY.replace("/s3/", "/iam/"))
             .header("content-type", "application/x-www-form-urlencoded")
             .body(format!("{form}&Version=2010-05-08"));
         let answered = asked.send().await.unwrap();
@@ -101,3 +99,7 @@ impl Drop for Moto {
         self.child.wait().unwrap();
     }
 }
+
+/// Credentials that count until rights are checked. Their scope also tells which service is meant.
+const SOMEBODY: &str =
+    "AWS4-HMAC-SHA256 Credential=ROOT/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=none";

@@ -62,7 +62,8 @@ async fn a_server_that_checks_signatures_and_rights_takes_ours_and_says_why_it_r
     };
     let media = of("media", &id, &key);
 
-    for name in ["a b/é+&.jpg", "plain.jpg"] {
+    // Keys with other letters this server decodes before it computes the signature.
+    for name in ["plain.jpg", "a b/c~d.jpg"] {
         media.write(name, b"signed".to_vec(), "image/jpeg").await.unwrap();
         assert_eq!(media.read(name, 6).await.unwrap(), b"signed");
     }
