@@ -14,6 +14,7 @@ mod mail;
 mod part;
 mod pattern;
 mod problem;
+mod protection;
 mod purge;
 mod reference;
 mod registry;

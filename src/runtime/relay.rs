@@ -135,7 +135,7 @@ impl Sorted {
         match error {
             PublishError::TooLarge(_) => self.hopeless.push((row, error.to_string())),
             PublishError::NoSuchTopic(_)
-            | PublishError::NotAuthorised(_)
+            | PublishError::NotAuthorised { .. }
             | PublishError::TimedOut(_)
             | PublishError::Failed { .. } => {
                 self.back(row, error.to_string());
