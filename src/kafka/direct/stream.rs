@@ -133,11 +133,19 @@ pub(crate) fn connector(security: Security<'_>) -> Result<SslConnector, Trouble>
         let pem = std::fs::read(key).map_err(|error| unusable(error.to_string()))?;
         // Without a password an encrypted key must not ask for one at the terminal.
         let password = security.key_password().unwrap_or_default();
-        let key = PKey::private_key_from_pem_passphrase(&pem, password.as_bytes())
-            .map_err(|error| unusable(reason(&error)))?;
-        builder.set_private_key(&key).map_err(|error| unusable(reason(&error)))?;
-        builder.check_private_key().map_err(|_mismatch| {
-            Trouble::Local(format!("kafka.tls.key does not belong to kafka.tls.certificate = {certificate}"))
+        let encrypted = pem.windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED);
+        let key = PKey::private_key_from_pem_passphrase(&pem, password.as_bytes()).map_err(|error| {
+            unusable(match security.key_password() {
+                None if encrypted => {
+                    "it is encrypted: set kafka.tls.key_password_file (kafka.tls.key_password)".to_owned()
+                }
+                Some(_) if encrypted => "kafka.tls.key_password does not open it".to_owned(),
+                _ => reason(&error),
+            })
+        })?;
+        // It is compared with the certificate while it is set.
+        builder.set_private_key(&key).and_then(|()| builder.check_private_key()).map_err(|_mismatch| {
+            unusable(format!("it does not belong to kafka.tls.certificate = {certificate}"))
         })?;
     }
     Ok(builder.build())
@@ -169,6 +177,8 @@ fn reason(stack: &ErrorStack) -> String {
     if reasons.is_empty() { stack.to_string() } else { reasons.join(", ") }
 }
 
+/// What the head of an encrypted key holds.
+const ENCRYPTED: &[u8] = b"ENCRYPTED";
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 // Numbers of OpenSSL's x509_vfy.h.
 const EXPIRED: i32 = 10;
