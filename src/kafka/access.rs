@@ -15,7 +15,7 @@ use crate::ports::EdgeError;
 /// Says why it could not be found out.
 pub fn missing(connection: &Connection, needs: &[Need], patience: Duration) -> Result<Vec<Need>, EdgeError> {
     let allowed = Allowed::ask(connection, needs, Instant::now() + patience);
-    let allowed = allowed.map_err(|(broker, trouble)| trouble.error(&broker, connection))?;
+    let allowed = allowed.map_err(|(broker, trouble)| trouble.obstacle(&broker, connection).error())?;
     Ok(needs.iter().filter(|need| !allowed.grants(need)).cloned().collect())
 }
 

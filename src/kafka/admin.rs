@@ -87,17 +87,47 @@ impl Admin {
         });
         let metadata = metadata.await?;
         let topics = metadata.topics().iter().filter(|topic| !topic.name().starts_with("__"));
+        let count = |many: usize| i32::try_from(many).unwrap_or(i32::MAX);
         Ok(topics
             .map(|topic| ActualTopic {
                 name: topic.name().to_owned(),
-                partitions: i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),
-                replication: topic
-                    .partitions()
-                    .first()
-                    .map_or(0, |first| i32::try_from(first.replicas().len()).unwrap_or(i32::MAX)),
+                partitions: count(topic.partitions().len()),
+                replication: topic.partitions().first().map_or(0, |first| count(first.replicas().len())),
+                in_sync: topic.partitions().iter().map(|one| count(one.isr().len())).min().unwrap_or(0),
                 settings: BTreeMap::new(),
             })
             .collect())
+    }
+
+    /// Returns the cluster's brokers: their numbers and the addresses that they give themselves.
+    ///
+    /// # Errors
+    /// Says why no broker answered, and what is in the way.
+    pub async fn brokers(&self) -> Result<Vec<(i32, String)>, EdgeError> {
+        let (client, connection) = (Arc::clone(&self.client), self.connection.clone());
+        let metadata = blocking(move || {
+            reach::ask(&connection, PATIENCE, |patience| client.inner().fetch_metadata(None, patience))
+        });
+        let metadata = metadata.await?;
+        let brokers = metadata.brokers().iter();
+        Ok(brokers.map(|broker| (broker.id(), format!("{}:{}", broker.host(), broker.port()))).collect())
+    }
+
+    /// Returns those of these topics that are there, with their settings.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub async fn described(&self, names: &[&str]) -> Result<Vec<ActualTopic>, EdgeError> {
+        let mut topics = self.topics().await?;
+        topics.retain(|topic| names.contains(&topic.name.as_str()));
+        let there: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
+        let mut settings = self.settings(&there).await?;
+        for topic in &mut topics {
+            if let Some((known, _)) = settings.remove(&topic.name) {
+                topic.settings = known;
+            }
+        }
+        Ok(topics)
     }
 
     /// Compares the cluster with what should be.
@@ -115,16 +145,10 @@ impl Admin {
                 return Err(EdgeError::NotAuthorised(lacking(&hidden, &self.connection)));
             }
         }
-        let mut actual = self.topics().await?;
         let names: Vec<&str> = desired.iter().map(|topic| topic.name.as_str()).collect();
-        let there: Vec<&str> =
-            actual.iter().map(|topic| topic.name.as_str()).filter(|name| names.contains(name)).collect();
-        let mut settings = self.settings(&there).await?;
-        for topic in &mut actual {
-            if let Some((known, _)) = settings.remove(&topic.name) {
-                topic.settings = known;
-            }
-        }
+        let mut actual = self.described(&names).await?;
+        // Names that differ only by a dot are told, too.
+        actual.extend(self.topics().await?.into_iter().filter(|topic| !names.contains(&topic.name.as_str())));
         Ok(Plan::between(desired, &actual))
     }
 

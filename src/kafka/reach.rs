@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rdkafka::error::KafkaError;
 
 use crate::kafka::config::Connection;
-use crate::kafka::direct::Direct;
+use crate::kafka::direct::{Direct, Obstacle, Security, Trouble};
 use crate::kafka::errors;
 use crate::ports::EdgeError;
 
@@ -18,8 +18,37 @@ pub(crate) fn obstacle(connection: &Connection) -> Option<EdgeError> {
             tracing::debug!(broker, ?trouble, "no broker talks to us");
             None
         }
-        Err((broker, trouble)) => Some(trouble.error(&broker, connection)),
+        Err((broker, trouble)) => Some(trouble.obstacle(&broker, connection).error()),
     }
+}
+
+/// Says what is in the way between us and the broker at `address` (`host:port`); `None` where it talks to us, or it cannot
+/// be judged. Blocks.
+pub fn obstacle_at(address: &str, connection: &Connection, patience: Duration) -> Option<Obstacle> {
+    match Direct::to(address, connection, Instant::now() + patience) {
+        Ok(_) | Err(Trouble::Unknown(_)) => None,
+        Err(trouble) => Some(trouble.obstacle(address, connection)),
+    }
+}
+
+/// Says under which name the broker knows us, and how we prove it.
+pub fn identity(connection: &Connection) -> String {
+    let security = Security::of(connection);
+    let how = match (security.has_sasl(), security.has_tls()) {
+        (false, false) => "in the clear, nobody asks who we are".to_owned(),
+        (false, true) if security.certificate().is_some() => "by a certificate over TLS".to_owned(),
+        (false, true) => "over TLS, nobody asks who we are".to_owned(),
+        (true, tls) => {
+            let channel = if tls { "over TLS" } else { "in the clear" };
+            format!("by {} {channel}", security.mechanism().unwrap_or_default())
+        }
+    };
+    format!("{}, {how}", security.principal())
+}
+
+/// Returns for how many more days our certificate is valid; `None` where there is none.
+pub fn certificate_days(connection: &Connection) -> Option<i32> {
+    Security::of(connection).certificate_days()
 }
 
 /// Asks the cluster until it answers or `patience` ends. Gives up at once where something is in the way that does not

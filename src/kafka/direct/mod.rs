@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 pub(crate) use self::security::Security;
 use self::scram::{Hash, Scram};
 use self::stream::Stream;
+pub use self::trouble::Obstacle;
 pub(crate) use self::trouble::Trouble;
 pub(crate) use self::wire::{Malformed, Reader, Writer};
 use crate::kafka::config::Connection;
@@ -29,7 +30,7 @@ pub(crate) fn check_files(connection: &Connection) -> Result<(), EdgeError> {
     if !security.has_tls() {
         return Ok(());
     }
-    stream::connector(security).map(drop).map_err(|trouble| trouble.error("", connection))
+    stream::connector(security).map(drop).map_err(|trouble| trouble.obstacle("", connection).error())
 }
 
 /// A connection to one broker, over which questions can be asked.

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use openssl::asn1::Asn1Time;
 use openssl::nid::Nid;
 use openssl::x509::X509;
 
@@ -60,6 +61,14 @@ impl<'a> Security<'a> {
 
     pub(crate) fn password(self) -> Option<&'a str> {
         self.property("sasl.password")
+    }
+
+    /// For how many more days our certificate is valid; negative once it is over.
+    pub(crate) fn certificate_days(self) -> Option<i32> {
+        let file = self.certificate().filter(|_| self.has_tls())?;
+        let certificate = X509::from_pem(&std::fs::read(file).ok()?).ok()?;
+        let now = Asn1Time::days_from_now(0).ok()?;
+        now.diff(certificate.not_after()).ok().map(|left| left.days.saturating_add(left.secs.min(0).signum()))
     }
 
     /// The principal that the broker's rules are about, as far as it can be known here: a broker may map names.

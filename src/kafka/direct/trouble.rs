@@ -37,79 +37,121 @@ pub(crate) enum Trouble {
     Unknown(String),
 }
 
+/// Something that is in the way between a broker and us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// What was seen.
+    pub seen: String,
+    /// What to do about it.
+    pub fix: String,
+    /// Whether nobody was there at all: that may pass by itself.
+    pub is_away: bool,
+    refused: bool,
+}
+
+impl Obstacle {
+    /// Turns it into an error that says both.
+    pub fn error(self) -> EdgeError {
+        let text = if self.fix.is_empty() { self.seen } else { format!("{}: {}", self.seen, self.fix) };
+        match (self.is_away, self.refused) {
+            (true, _) => EdgeError::Unreachable(text),
+            (false, true) => EdgeError::NotAuthorised(text),
+            (false, false) => EdgeError::Configuration(text),
+        }
+    }
+}
+
 impl Trouble {
     /// Says whether it may pass by itself, or is not for us to judge.
     pub(crate) fn may_pass(&self) -> bool {
         matches!(self, Self::Away(_) | Self::Closed | Self::Unknown(_))
     }
 
-    /// Turns it into an error that says what to do. `broker` is where it was met.
-    pub(crate) fn error(self, broker: &str, connection: &Connection) -> EdgeError {
+    /// Says what was seen at `broker`, and what to do.
+    pub(crate) fn obstacle(self, broker: &str, connection: &Connection) -> Obstacle {
         let security = Security::of(connection);
+        let is_away = self.may_pass();
+        let refused = matches!(self, Self::Credentials(_));
+        let fix = self.fix(security);
+        let seen = match self {
+            Self::Local(why) => why,
+            trouble => format!("broker {broker}: {}", trouble.seen(security)),
+        };
+        Obstacle { seen, fix, is_away, refused }
+    }
+
+    fn seen(self, security: Security<'_>) -> String {
         let protocol = security.protocol();
-        let wrong = |text: String| EdgeError::Configuration(format!("broker {broker}: {text}"));
         match self {
-            Self::Away(why) | Self::Unknown(why) => EdgeError::Unreachable(format!("{broker}: {why}")),
-            Self::Closed => EdgeError::Unreachable(format!("{broker}: it closed the connection")),
-            Self::NotTls => wrong(format!(
-                "it does not speak TLS at this port, but kafka.security = \"{protocol}\": set it to \"{}\", or name the \
-                 broker's TLS port in kafka.brokers",
-                if security.has_sasl() { "sasl_plaintext" } else { "plaintext" }
-            )),
-            Self::SpeaksTls => wrong(format!(
-                "it speaks TLS at this port, but kafka.security = \"{protocol}\": set it to \"{}\", or name the broker's \
-                 plaintext port in kafka.brokers",
-                if security.has_sasl() { "sasl_ssl" } else { "ssl\" or \"sasl_ssl" }
-            )),
-            Self::Untrusted(why) => wrong(match security.ca() {
-                Some(ca) => format!(
-                    "its certificate was not issued by an authority in kafka.tls.ca = {ca} ({why}): put the certificate \
-                     of the broker's authority into that file"
-                ),
-                None => format!(
-                    "its certificate was not issued by an authority that this system trusts ({why}): set kafka.tls.ca to \
-                     the certificate of the broker's authority"
-                ),
-            }),
-            Self::WrongHost => wrong(
-                "its certificate is for another host name: name the broker in kafka.brokers as its certificate does, or \
-                 have one issued that holds this name as subjectAltName"
-                    .to_owned(),
-            ),
-            Self::Expired => wrong(
-                "its certificate has expired: renew it on the broker, and look at this machine's clock".to_owned(),
-            ),
-            Self::ClientCertificate(why) => wrong(match security.certificate() {
-                Some(file) => format!(
-                    "it does not accept our certificate kafka.tls.certificate = {file} ({why}): it must be valid, for \
-                     clients, and issued by an authority in the broker's ssl.truststore"
-                ),
-                None => format!(
-                    "it wants a client certificate ({why}): set kafka.tls.certificate and kafka.tls.key"
-                ),
-            }),
-            Self::WantsCredentials => wrong(format!(
-                "it closes the connection, as a listener does that wants credentials: set kafka.security = \"{}\" and \
-                 [kafka.sasl]",
-                if security.has_tls() { "sasl_ssl" } else { "sasl_plaintext" }
-            )),
-            Self::TakesNoCredentials => wrong(format!(
-                "it does not ask for credentials at this port: set kafka.security = \"{}\", or name its SASL port in \
-                 kafka.brokers",
-                if security.has_tls() { "ssl" } else { "plaintext" }
-            )),
-            Self::Mechanism(offered) => wrong(format!(
-                "it does not know the SASL mechanism {}: set kafka.sasl.mechanism to one of {}",
-                security.mechanism().unwrap_or_default(),
-                offered.join(", ")
-            )),
-            Self::Credentials(said) => EdgeError::NotAuthorised(format!(
-                "broker {broker} refuses the credentials of user {:?} by {} ({said}): check kafka.sasl.username and \
-                 kafka.sasl.password_file, and that the broker knows this user for this mechanism",
+            Self::Away(why) | Self::Unknown(why) | Self::Local(why) => why,
+            Self::Closed => "it closed the connection".to_owned(),
+            Self::NotTls => {
+                format!("it does not speak TLS at this port, but kafka.security = \"{protocol}\"")
+            }
+            Self::SpeaksTls => format!("it speaks TLS at this port, but kafka.security = \"{protocol}\""),
+            Self::Untrusted(why) => match security.ca() {
+                Some(ca) => {
+                    format!("its certificate was not issued by an authority in kafka.tls.ca = {ca} ({why})")
+                }
+                None => format!("its certificate was not issued by an authority that this system trusts ({why})"),
+            },
+            Self::WrongHost => "its certificate is for another host name".to_owned(),
+            Self::Expired => "its certificate has expired".to_owned(),
+            Self::ClientCertificate(why) => match security.certificate() {
+                Some(file) => format!("it does not accept our certificate kafka.tls.certificate = {file} ({why})"),
+                None => format!("it wants a client certificate ({why})"),
+            },
+            Self::WantsCredentials => "it closes the connection, since it wants credentials".to_owned(),
+            Self::TakesNoCredentials => "it does not ask for credentials at this port".to_owned(),
+            Self::Mechanism(_) => {
+                format!("it does not know the SASL mechanism {}", security.mechanism().unwrap_or_default())
+            }
+            Self::Credentials(said) => format!(
+                "it refuses the credentials of user {:?} by {} ({said})",
                 security.username().unwrap_or_default(),
-                security.mechanism().unwrap_or_default(),
-            )),
-            Self::Local(why) => EdgeError::Configuration(why),
+                security.mechanism().unwrap_or_default()
+            ),
+        }
+    }
+
+    fn fix(&self, security: Security<'_>) -> String {
+        let (sasl, tls) = (security.has_sasl(), security.has_tls());
+        match self {
+            Self::Away(_) | Self::Closed | Self::Unknown(_) | Self::Local(_) => String::new(),
+            Self::NotTls => format!(
+                "set kafka.security = \"{}\", or name the broker's TLS port in kafka.brokers",
+                if sasl { "sasl_plaintext" } else { "plaintext" }
+            ),
+            Self::SpeaksTls => format!(
+                "set kafka.security = {}, or name the broker's plaintext port in kafka.brokers",
+                if sasl { "\"sasl_ssl\"" } else { "\"ssl\" or \"sasl_ssl\"" }
+            ),
+            Self::Untrusted(_) if security.ca().is_some() => {
+                "put the certificate of the broker's authority into that file".to_owned()
+            }
+            Self::Untrusted(_) => "set kafka.tls.ca to the certificate of the broker's authority".to_owned(),
+            Self::WrongHost => "name the broker in kafka.brokers as its certificate does, or have one issued that holds \
+                                this name as subjectAltName"
+                .to_owned(),
+            Self::Expired => "renew it on the broker, and look at this machine's clock".to_owned(),
+            Self::ClientCertificate(_) if security.certificate().is_some() => {
+                "it must be valid, for clients, and issued by an authority in the broker's ssl.truststore".to_owned()
+            }
+            Self::ClientCertificate(_) => "set kafka.tls.certificate and kafka.tls.key".to_owned(),
+            Self::WantsCredentials => format!(
+                "set kafka.security = \"{}\" and [kafka.sasl]",
+                if tls { "sasl_ssl" } else { "sasl_plaintext" }
+            ),
+            Self::TakesNoCredentials => format!(
+                "set kafka.security = \"{}\", or name the broker's SASL port in kafka.brokers",
+                if tls { "ssl" } else { "plaintext" }
+            ),
+            Self::Mechanism(offered) => {
+                format!("set kafka.sasl.mechanism to one of {}", offered.join(", "))
+            }
+            Self::Credentials(_) => "check kafka.sasl.username and kafka.sasl.password_file, and that the broker knows \
+                                     this user for this mechanism"
+                .to_owned(),
         }
     }
 }
