@@ -6,6 +6,7 @@
 
 mod check;
 mod choice;
+mod instance;
 mod leaf;
 mod librdkafka;
 mod lines;
@@ -26,6 +27,7 @@ mod store;
 mod thumbnails;
 mod webhooks;
 
+pub use instance::InstanceId;
 pub use leaf::{Broker, Brokers, Listen, Template};
 pub use librdkafka::RawProperties;
 pub use load::{Flag, Loaded, Origin, Setting, Sources, load};

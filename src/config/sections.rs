@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::choice::choice;
+use crate::config::instance::InstanceId;
 use crate::config::leaf::{Brokers, Listen, Template};
 use crate::config::librdkafka::RawProperties;
 use crate::config::load::Reader;
@@ -83,8 +84,8 @@ section! {
         client_id: String = "postroom".to_owned(),
         /// What group names start with; the effect's name follows.
         group_prefix: String = "postroom.".to_owned(),
-        /// Makes the members static (`group.instance.id`, the effect's name is added): a restart within the session causes no rebalance. Two running processes must not share it.
-        instance_id: Option<String> = None,
+        /// Makes the members static (`group.instance.id`, the effect's name is added): a restart within the session causes no rebalance. Two running processes must not share it; `"{hostname}"` is the name of the pod in a StatefulSet.
+        instance_id: Option<InstanceId> = None,
         /// `classic` is cooperative-sticky; `consumer` is the protocol of KIP-848, for brokers from 4.0 on.
         protocol: GroupProtocol = GroupProtocol::Classic,
         /// How long a member may be silent before its partitions go to others (`session.timeout.ms`). Under `consumer` the broker decides.
