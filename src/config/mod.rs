@@ -16,6 +16,7 @@ mod objects;
 mod part;
 mod pattern;
 mod problem;
+mod protection;
 mod purge;
 mod reference;
 mod registry;
