@@ -7,17 +7,17 @@ use serde_json::{Map, Value, json};
 use crate::cli::args::{EmitArgs, Global, Output};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::publish::{Publisher, of_publishing};
+use crate::cli::publish::Publisher;
 use crate::cli::running::Running;
 use crate::cli::sample::BLOG as SAMPLE_BLOG;
-use crate::cli::schemas::codec;
+use crate::cli::schemas::{codec, writing};
 use crate::cli::serving::runtime;
 use crate::cli::settings::{loaded_for_cluster, start_log};
 use crate::cli::terminal::Terminal;
 use crate::codec::Fill;
 use crate::event::BlogEvent;
 use crate::event::line::write_line;
-use crate::kafka::{Producer, ProducerConfig, PublishError};
+use crate::kafka::{Producer, ProducerConfig};
 use crate::runtime::connection;
 
 pub(crate) fn run(global: &Global, arguments: &EmitArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
@@ -42,13 +42,13 @@ pub(crate) fn run(global: &Global, arguments: &EmitArgs, terminal: &mut Terminal
     let _log = start_log(&loaded, None, terminal)?;
     let runtime = runtime()?;
     runtime.block_on(async {
-        let topic = event.event_type().topic;
-        let config = ProducerConfig { delivery_timeout: PATIENCE, ..ProducerConfig::new(connection(&loaded.config)) };
+        let codec = writing(&loaded.config, &[event.event_type()]).await?;
+        let config =
+            ProducerConfig { delivery_timeout: PATIENCE, ..ProducerConfig::new(connection(&loaded.config)) };
         let producer = Producer::start(&config)?;
+        let topic = event.event_type().topic;
         // Whether anybody is there is known sooner than whether a record was taken.
-        if producer.partitions(topic).await? == 0 {
-            return Err(of_publishing(PublishError::NoSuchTopic(topic.to_owned())));
-        }
+        producer.check(topic).await?;
         let published = Publisher::new(producer, codec).publish_one(&event).await?;
         match arguments.output {
             Output::Json => terminal.json(&json!({

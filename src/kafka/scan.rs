@@ -14,6 +14,8 @@ use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 use crate::event::{RawBatchBuilder, RawHeader, RawParts, RawRecord};
 use crate::kafka::config::{Connection, Role};
 use crate::kafka::errors::{self, Verdict};
+use crate::kafka::grant::{Need, Operation, lacking};
+use crate::kafka::reach;
 use crate::ports::EdgeError;
 
 /// Reads the topics and gives each record to `each`, those of one partition in order, until it says `false`.
@@ -42,7 +44,7 @@ impl ReadTo {
     pub fn since(connection: &Connection, topics: &[String], time: i64) -> Result<Self, EdgeError> {
         let consumer = reader(connection)?;
         let mut read_to = Self::default();
-        for (topic, held) in ends(&consumer, topics).map_err(|error| errors::of_request(&error))? {
+        for (topic, held) in ends(connection, &consumer, topics)? {
             let mut list = TopicPartitionList::new();
             for number in held.keys() {
                 list.add_partition_offset(&topic, *number, ClientOffset::Offset(time))
@@ -74,7 +76,7 @@ impl ReadTo {
     pub fn left(&self, connection: &Connection, topics: &[String]) -> Result<u64, EdgeError> {
         let consumer = reader(connection)?;
         let mut left = 0_i64;
-        for (topic, held) in ends(&consumer, topics).map_err(|error| errors::of_request(&error))? {
+        for (topic, held) in ends(connection, &consumer, topics)? {
             for (number, held) in held {
                 let next = self.0.get(&(topic.clone(), number)).copied().unwrap_or(held.start);
                 left = left.saturating_add(held.end.saturating_sub(next.max(held.start)).max(0));
@@ -95,10 +97,10 @@ pub fn scan_on(
     each: &mut impl FnMut(&RawRecord) -> bool,
 ) -> Result<(), EdgeError> {
     let consumer = reader(connection)?;
-    let mut held = ends(&consumer, topics).map_err(|error| errors::of_request(&error))?;
+    let mut held = ends(connection, &consumer, topics)?;
     for topic in topics {
         let Some(held) = held.remove(topic) else { continue };
-        if !scan_topic(&consumer, topic, held, read_to, each)? {
+        if !scan_topic(connection, &consumer, topic, held, read_to, each)? {
             break;
         }
     }
@@ -144,8 +146,7 @@ pub fn read_at(
 ) -> Result<Option<RawRecord>, EdgeError> {
     let (topic, number) = (partition.topic.as_str(), partition.partition.0);
     let consumer = reader(connection)?;
-    let topics = [topic.to_owned()];
-    let ends = ends(&consumer, &topics).map_err(|error| errors::of_request(&error))?;
+    let ends = ends(connection, &consumer, &[topic.to_owned()])?;
     if ends.get(topic).and_then(|ends| ends.get(&number)).is_none_or(|held| offset.0 >= held.end) {
         return Ok(None);
     }
@@ -161,13 +162,7 @@ pub fn read_at(
                 return Ok((message.offset() == offset.0).then(|| copy(&partition.topic, &message)));
             }
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
-            // Nothing is asked of the group, so its rights do not matter.
-            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed))) => {}
-            Some(Err(error)) => {
-                if let Verdict::Stop(error) = errors::of_poll(&error) {
-                    return Err(error);
-                }
-            }
+            Some(Err(error)) => go_on(connection, topic, &error)?,
             None => {}
         }
     }
@@ -175,6 +170,7 @@ pub fn read_at(
 }
 
 fn scan_topic(
+    connection: &Connection,
     consumer: &BaseConsumer<Reading>,
     topic: &str,
     held: BTreeMap<i32, Range<i64>>,
@@ -227,13 +223,7 @@ fn scan_topic(
                     read_to.0.insert((topic.to_owned(), number), end);
                 }
             }
-            // Nothing is asked of the group, so its rights do not matter.
-            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed))) => {}
-            Some(Err(error)) => {
-                if let Verdict::Stop(error) = errors::of_poll(&error) {
-                    return Err(error);
-                }
-            }
+            Some(Err(error)) => go_on(connection, topic, &error)?,
             None => {}
         }
         if heard.elapsed() > SILENCE {
@@ -243,33 +233,75 @@ fn scan_topic(
     Ok(true)
 }
 
+/// Says whether reading a topic goes on after an error of a poll.
+///
+/// # Errors
+/// Why it does not.
+pub(crate) fn go_on(connection: &Connection, topic: &str, error: &KafkaError) -> Result<(), EdgeError> {
+    // Nothing is asked of the group, so its rights do not matter.
+    if matches!(error, KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed)) {
+        return Ok(());
+    }
+    match errors::of_poll(error) {
+        Verdict::Stop(EdgeError::NotAuthorised(_)) => {
+            Err(reach::obstacle(connection).unwrap_or_else(|| may_not_read(connection, topic)))
+        }
+        Verdict::Stop(error) => Err(error),
+        Verdict::Wait | Verdict::Rejoin | Verdict::Reposition => Ok(()),
+    }
+}
+
+/// Returns the numbers of a topic's partitions; none where it is not there.
+///
+/// # Errors
+/// Why the cluster does not tell.
+pub(crate) fn partitions(
+    connection: &Connection,
+    consumer: &BaseConsumer<Reading>,
+    topic: &str,
+) -> Result<Vec<i32>, EdgeError> {
+    let metadata =
+        reach::ask(connection, PATIENCE, |patience| consumer.fetch_metadata(Some(topic), patience))?;
+    let mut numbers = Vec::new();
+    for found in metadata.topics().iter().filter(|found| found.name() == topic) {
+        if found.error().map(RDKafkaErrorCode::from) == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+            return Err(may_not_read(connection, topic));
+        }
+        numbers.extend(found.partitions().iter().map(rdkafka::metadata::MetadataPartition::id));
+    }
+    Ok(numbers)
+}
+
+fn may_not_read(connection: &Connection, topic: &str) -> EdgeError {
+    EdgeError::NotAuthorised(lacking(&[Need::topic(Operation::Read, topic)], connection))
+}
+
 /// What the partitions of topics hold that hold something, by topic and number.
 type Held = BTreeMap<String, BTreeMap<i32, Range<i64>>>;
 
-/// Asks what partitions hold: of all topics together, so that many cost no more time than one. Topics that are not there
-/// are left out.
-fn ends(consumer: &BaseConsumer<Reading>, topics: &[String]) -> Result<Held, KafkaError> {
-    let only = match topics {
-        [topic] => Some(topic.as_str()),
-        _ => None,
-    };
-    let metadata = consumer.fetch_metadata(only, PATIENCE)?;
-    let there: Vec<(&str, i32)> = metadata
-        .topics()
-        .iter()
-        .filter(|found| topics.iter().any(|topic| topic == found.name()))
-        .flat_map(|found| found.partitions().iter().map(|partition| (found.name(), partition.id())))
-        .collect();
+/// Asks what partitions hold: of all topics together, so that many partitions cost hardly more time than one.
+fn ends(
+    connection: &Connection,
+    consumer: &BaseConsumer<Reading>,
+    topics: &[String],
+) -> Result<Held, EdgeError> {
+    let mut there = Vec::new();
+    for topic in topics {
+        there.extend(
+            partitions(connection, consumer, topic)?.into_iter().map(|number| (topic.as_str(), number)),
+        );
+    }
     if there.is_empty() {
         return Ok(Held::new());
     }
-    let starts = offsets(consumer, &there, ClientOffset::Beginning)?;
+    let ask = |which| offsets(consumer, &there, which).map_err(|error| errors::of_request(&error));
+    let starts = ask(ClientOffset::Beginning)?;
     let mut held = Held::new();
-    for ((topic, number), end) in offsets(consumer, &there, ClientOffset::End)? {
-        let Some(start) = starts.get(&(topic.clone(), number)).copied().filter(|start| *start < end) else {
-            continue;
-        };
-        held.entry(topic).or_default().insert(number, start..end);
+    for ((topic, number), end) in ask(ClientOffset::End)? {
+        let start = starts.get(&(topic.clone(), number)).copied().filter(|start| *start < end);
+        if let Some(start) = start {
+            held.entry(topic).or_default().insert(number, start..end);
+        }
     }
     Ok(held)
 }

@@ -10,9 +10,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::adapters::registry::ServerError;
-use crate::adapters::store::{SqliteSettings, SqliteStore};
+use crate::adapters::store::AnyStore;
 use crate::codec::Codec;
-use crate::config::{Config, StoreUrl};
+use crate::config::Config;
 use crate::event::{EventRecord, MailRequested, WebhookRequested};
 use crate::kafka::{ConsumerConfig, KafkaEdge, Producer};
 use crate::ports::{Edge, EdgeError, FanOut, Rest, Store, StoreError};
@@ -24,7 +24,7 @@ use crate::runtime::helpers::Helpers;
 use crate::runtime::inbox::Control;
 use crate::runtime::logs::Logs;
 use crate::runtime::relay::{Relay, Routes};
-use crate::runtime::schemas::Schemas;
+use crate::runtime::schemas::{REGISTRY, Schemas};
 use crate::runtime::start::StartRules;
 use crate::runtime::threads::HandlerThreads;
 use crate::runtime::wiring;
@@ -42,7 +42,7 @@ pub struct Service {
     running: FuturesUnordered<Running>,
     endings: Vec<(String, Ending)>,
     controls: Vec<mpsc::UnboundedSender<Control>>,
-    store: SqliteStore,
+    store: AnyStore,
     producer: Producer,
     codec: Codec,
     schemas: Option<Arc<Schemas>>,
@@ -98,11 +98,16 @@ impl Service {
             return Err(StartError::NothingToDo);
         }
         let (codec, server) = wiring::schemas(config).map_err(StartError::Schemas)?;
+        let server = server.map(|server| {
+            let metrics = metrics.clone();
+            server.metered(Arc::new(move |answer| metrics.registry_asked(answer)))
+        });
         if let Some(server) = &server {
             // What the relay publishes.
-            server.register_kinds(&codec, &[MailRequested::TYPE, WebhookRequested::TYPE]).await?;
+            let kinds = [MailRequested::TYPE, WebhookRequested::TYPE];
+            server.prepare_kinds(&codec, &kinds, wiring::registering(config)).await?;
         }
-        let store = open_store(config).await?;
+        let store = AnyStore::open(config).await?;
         let producer = Producer::start(&wiring::producer(config))?;
         metrics.board().connected_to(&config.kafka.brokers.to_string());
         let mut service = Self {
@@ -139,7 +144,7 @@ impl Service {
     }
 
     /// Returns the store, for reading.
-    pub fn store(&self) -> &SqliteStore {
+    pub fn store(&self) -> &AnyStore {
         &self.store
     }
 
@@ -195,7 +200,8 @@ impl Service {
         let effect = config.effects.named(&group.name);
         let consumer = wiring::consumer(config, &group, &effect, self.store.id(), share, broker);
         let topics = consumer.topics.clone();
-        let metrics = Arc::new(self.metrics.group(&shape(&consumer, &group))?);
+        let shape = shape(&consumer, &group, self.schemas.is_some());
+        let metrics = Arc::new(self.metrics.group(&shape)?);
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
         let mut desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), store)
             .noting(self.metrics.board().journal());
@@ -277,17 +283,7 @@ async fn keep_expanding(store: impl FanOut) -> Result<(), StoreError> {
     }
 }
 
-async fn open_store(config: &Config) -> Result<SqliteStore, StartError> {
-    let StoreUrl::Sqlite(path) = config.store.url.clone();
-    let notifications = Some(config.store.notifications).filter(|span| !span.is_zero());
-    let settings = SqliteSettings { notifications, ..SqliteSettings::default() };
-    tokio::task::spawn_blocking(move || SqliteStore::open_with(&path, settings))
-        .await
-        .map_err(|error| StartError::Thread(error.to_string()))?
-        .map_err(StartError::from)
-}
-
-fn shape(consumer: &ConsumerConfig, group: &Group) -> GroupShape {
+fn shape(consumer: &ConsumerConfig, group: &Group, asks_registry: bool) -> GroupShape {
     let topics = consumer.topics.iter().map(|topic| TopicShape {
         topic: topic.clone(),
         event_types: group
@@ -303,6 +299,7 @@ fn shape(consumer: &ConsumerConfig, group: &Group) -> GroupShape {
         topics: topics.collect(),
         dependencies: std::iter::once(STORE)
             .chain(group.dependencies.iter().copied())
+            .chain(asks_registry.then_some(REGISTRY))
             .map(str::to_owned)
             .collect(),
         poll_interval_limit: consumer.max_poll_interval,

@@ -10,7 +10,7 @@ use prometheus::{
 };
 
 use crate::telemetry::group::{GroupMetrics, GroupShape};
-use crate::telemetry::{Board, OutboxStatus};
+use crate::telemetry::{Board, OutboxStatus, RegistryAnswer};
 
 /// A metric family as the reference describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +169,8 @@ families! {
         "Webhook endpoints that nothing is sent to: they answered 410, failed for too long, or were disabled.";
     outbox_oldest: gauge "postroom_outbox_oldest_timestamp_seconds" []
         "Since when the oldest one that is due waits to be published; 0 where none waits.";
+    registry_requests: counter "postroom_schema_registry_requests_total" ["outcome"]
+        "Requests to the schema registry by how they ended.";
     log_events: counter "postroom_log_events_total" ["level"]
         "Log events, those that were left out as repeats included.";
     drain_seconds: DRAIN "postroom_shutdown_drain_seconds" []
@@ -236,6 +238,9 @@ impl Metrics {
         families.outbox_oldest.get_metric_with_label_values::<&str>(&[])?;
         families.outbox_deferred.get_metric_with_label_values::<&str>(&[])?;
         families.endpoints_disabled.get_metric_with_label_values::<&str>(&[])?;
+        for answer in RegistryAnswer::ALL {
+            families.registry_requests.get_metric_with_label_values(&[answer.word()])?;
+        }
         for level in LEVELS {
             families.log_events.get_metric_with_label_values(&[level])?;
         }
@@ -259,6 +264,13 @@ impl Metrics {
     pub fn drained(&self, took: Duration) {
         if let Ok(drain) = self.families.drain_seconds.get_metric_with_label_values::<&str>(&[]) {
             drain.observe(took.as_secs_f64());
+        }
+    }
+
+    /// Counts a request to the schema registry.
+    pub fn registry_asked(&self, answer: RegistryAnswer) {
+        if let Ok(count) = self.families.registry_requests.get_metric_with_label_values(&[answer.word()]) {
+            count.inc();
         }
     }
 
