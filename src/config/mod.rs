@@ -43,6 +43,6 @@ pub use sections::{
     Memory, OnGap, Sasl, SaslMechanism, Security, Shutdown, Start, StoreSection, Tls, Topics,
 };
 pub use size::ByteSize;
-pub(crate) use span::parse as parse_span;
+pub(crate) use span::{parse as parse_span, written};
 pub use thumbnails::{Thumbnails, Widths};
 pub use webhooks::{Allowed, AllowedHosts, Ports, Webhooks};
