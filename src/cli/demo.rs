@@ -283,6 +283,8 @@ fn configured(
     // What a file says of the real relay is not for this one.
     loaded.config.mail.username = None;
     loaded.config.mail.password = None;
+    // Its records name the schemas that are built in, whose ids mean something else in a registry.
+    loaded.config.registry.url = None;
     Ok(loaded)
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::config::load::Reader;
 use crate::config::mail;
 use crate::config::objects;
+use crate::config::protection;
 use crate::config::purge;
 use crate::config::sections::{Config, Effect, GroupProtocol, SaslMechanism, Security};
 use crate::config::size::ByteSize;
@@ -17,6 +18,7 @@ pub(crate) fn check(config: &Config, reader: &mut Reader<'_>) {
     security(config, reader);
     topics(config, reader);
     memory(config, reader);
+    crate::config::store::check(&config.store, reader);
     crate::config::registry::check(&config.registry, reader);
     mail::check(config, reader);
     thumbnails::check(config, reader);
@@ -108,17 +110,7 @@ fn check_effect(name: &str, effect: &Effect, config: &Config, reader: &mut Reade
 
 fn security(config: &Config, reader: &mut Reader<'_>) {
     let kafka = &config.kafka;
-    let sasl = matches!(kafka.security, Security::SaslPlaintext | Security::SaslSsl);
-    if sasl
-        && (kafka.sasl.mechanism.is_none() || kafka.sasl.username.is_none() || kafka.sasl.password.is_none())
-    {
-        let why = format!("{} needs kafka.sasl.mechanism, username and password", kafka.security.word());
-        reader.refuse("kafka.security", why, "set all three; the password best by kafka.sasl.password_file");
-    }
-    if !sasl && kafka.sasl.password.is_some() {
-        let why = format!("is set, but kafka.security = {:?} never uses it", kafka.security.word());
-        reader.refuse("kafka.sasl.password", why, "set kafka.security = \"sasl_ssl\"");
-    }
+    protection::check(kafka, reader);
     if kafka.insecure_dev {
         reader.warn(
             "kafka.insecure_dev",

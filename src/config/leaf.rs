@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
 
 use figment::value::Value;
 
@@ -69,7 +68,7 @@ impl Leaf for String {
     }
 }
 
-impl Leaf for PathBuf {
+impl Leaf for std::path::PathBuf {
     const KIND: &'static str = "a path";
 
     fn parse(value: &Value) -> Result<Self, Refusal> {
@@ -179,45 +178,6 @@ impl Leaf for Listen {
     }
 }
 
-/// Where the store is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreUrl {
-    /// An SQLite file.
-    Sqlite(PathBuf),
-}
-
-impl fmt::Display for StoreUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Sqlite(path) = self;
-        write!(f, "sqlite:{}", path.display())
-    }
-}
-
-impl Leaf for StoreUrl {
-    const KIND: &'static str = "`sqlite:PATH`";
-
-    fn parse(value: &Value) -> Result<Self, Refusal> {
-        let fix = "write \"sqlite:PATH\", such as \"sqlite:postroom.db\"";
-        let text = scalar(value).map_err(|kind| Refusal::new(format!("is {kind}"), fix))?;
-        let Some((scheme, rest)) = text.split_once(':') else {
-            return Err(Refusal::new("has no scheme", fix));
-        };
-        match scheme {
-            "sqlite" if rest.is_empty() => Err(Refusal::new("names no file", fix)),
-            "sqlite" => Ok(Self::Sqlite(PathBuf::from(rest.strip_prefix("//").unwrap_or(rest)))),
-            // The rest may hold a password: it is not repeated.
-            "postgres" | "postgresql" => {
-                Err(Refusal::new("names PostgreSQL, which this version cannot use yet", fix))
-            }
-            _ => Err(Refusal::new("names an engine that is not known", fix)),
-        }
-    }
-
-    fn text(&self) -> String {
-        format!("\"{self}\"")
-    }
-}
-
 /// A topic's name with `{group}` and `{topic}` in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(String);
@@ -264,8 +224,13 @@ impl Leaf for Template {
 fn broker(pair: &str) -> Result<Broker, String> {
     let pair = pair.rsplit_once("://").map_or(pair, |(_scheme, rest)| rest);
     let (host, port) = pair.rsplit_once(':').ok_or_else(|| format!("{pair:?} has no port"))?;
-    if host.is_empty() || host.contains('@') {
-        return Err("a broker's address has no host, or holds credentials".to_owned());
+    if host.contains('@') {
+        return Err("a broker's address holds credentials, which belong into kafka.sasl.username and \
+                    kafka.sasl.password_file"
+            .to_owned());
+    }
+    if host.is_empty() {
+        return Err("a broker's address has no host".to_owned());
     }
     let port = port.parse().map_err(|_unfit| format!("{port:?} is not a port"))?;
     Ok(Broker { host: host.to_owned(), port })

@@ -6,6 +6,7 @@
 
 mod check;
 mod choice;
+mod instance;
 mod leaf;
 mod librdkafka;
 mod lines;
@@ -15,6 +16,7 @@ mod objects;
 mod part;
 mod pattern;
 mod problem;
+mod protection;
 mod purge;
 mod reference;
 mod registry;
@@ -22,11 +24,13 @@ mod secret;
 mod sections;
 mod size;
 mod span;
+mod store;
 mod thumbnails;
 mod webhooks;
 
 pub(crate) use check::THUMBNAILS_DEADLINE;
-pub use leaf::{Broker, Brokers, Listen, StoreUrl, Template};
+pub use instance::InstanceId;
+pub use leaf::{Broker, Brokers, Listen, Template};
 pub use librdkafka::RawProperties;
 pub use load::{Flag, Loaded, Origin, Setting, Sources, load};
 pub(crate) use mail::MAILS_AT_ONCE;
@@ -36,13 +40,14 @@ pub use pattern::{CacheUrl, Field, KeyPatterns, Pattern, Piece, UrlPatterns};
 pub use problem::{Problem, Problems};
 pub use purge::{HeaderName, HostName, Purge, RedisUrl};
 pub use reference::reference;
-pub use registry::Registry;
+pub use registry::{Registry, SubjectStrategy};
 pub use secret::Secret;
 pub use sections::{
     Admin, Backoff, Config, DeadLetterLimit, Effect, Effects, GroupProtocol, Http, Kafka, Log, LogFormat,
-    Memory, OnGap, Sasl, SaslMechanism, Security, Shutdown, Start, StoreSection, Tls, Topics,
+    Memory, OnGap, Sasl, SaslMechanism, Security, Shutdown, Start, Tls, Topics,
 };
 pub use size::ByteSize;
 pub(crate) use span::{parse as parse_span, written};
+pub use store::{PostgresUrl, StoreSection, StoreUrl};
 pub use thumbnails::{Thumbnails, Widths};
 pub use webhooks::{Allowed, AllowedHosts, Ports, Webhooks};
