@@ -119,7 +119,7 @@ def story(checks, cluster, postroom, store):
     metadata = next(yaml.safe_load_all(export))["spec"]["triggers"][0]["metadata"]
     found = at_place(members[0].get("/api/scale"), metadata["valueLocation"])
     checks.equal("KEDA finds the number at its place", len(held), found)
-    checks.equal("and wants as many members as need half a minute for it", 2, -(-found // int(metadata["targetValue"])))
+    checks.equal("and wants as many members as need half a minute for it", 5, -(-found // int(metadata["targetValue"])))
 
     lock.execute("ROLLBACK")
     lock.close()
