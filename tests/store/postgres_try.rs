@@ -8,7 +8,11 @@ struct OnPostgres(PostgresSettings);
 
 impl OnPostgres {
     fn new(name: &str) -> Self {
-        Self(PostgresSettings { schema: format!("{name}_{}", fastrand::u32(..)), connections: 4, ..PostgresSettings::default() })
+        Self(PostgresSettings {
+            schema: format!("{name}_{}", fastrand::u32(..)),
+            connections: 4,
+            ..PostgresSettings::default()
+        })
     }
 }
 

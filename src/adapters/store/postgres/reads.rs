@@ -65,7 +65,8 @@ const COUNTS: &str = "SELECT
     (SELECT count(*) FROM requests WHERE state IN (2, 3)
         OR (state = 1 AND due <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint))";
 
-const TOP_POSTS: &str = "SELECT s.post, p.title, s.comments FROM post_stats s LEFT JOIN posts p ON p.id = s.post
+const TOP_POSTS: &str =
+    "SELECT s.post, p.title, s.comments FROM post_stats s LEFT JOIN posts p ON p.id = s.post
     ORDER BY s.comments DESC, s.post LIMIT $1";
 
 const TOP_AUTHORS: &str = "SELECT author, posts, comments, last_activity FROM author_stats
