@@ -66,7 +66,10 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
 fn requests(config: &Config) -> NotifySettings {
     let enabled = |name: &str| config.effects.named(name).enabled;
     let sends = enabled("mail") && config.mail.relay.is_some() && config.mail.from.is_some();
-    NotifySettings { mail: sends.then_some(config.mail.max_age), webhooks: enabled("webhooks") }
+    NotifySettings {
+        mail: sends.then_some(config.mail.max_age),
+        webhooks: enabled("webhooks").then_some(config.webhooks.max_age),
+    }
 }
 
 /// What a configuration makes of an effect.
@@ -98,7 +101,11 @@ fn endpoints(config: &Config) -> Result<Group, Failure> {
     let client = web_client(config)?;
     let now = || jiff::Timestamp::now().as_millisecond();
     let owner = format!("{}-{:016x}", std::process::id(), fastrand::u64(..));
-    let effect = Webhooks::new(Arc::new(client), Arc::new(now), config.webhooks.budget, owner);
+    let settings = &config.webhooks;
+    let mut effect = Webhooks::new(Arc::new(client), Arc::new(now), settings.budget, owner);
+    if !settings.disable_after.is_zero() {
+        effect = effect.disable_after(settings.disable_after);
+    }
     let group = Group::each("webhooks", effect)
         .ordering(Ordering::Unordered)
         .depends_on(webhooks::DEPENDENCY)

@@ -18,14 +18,8 @@ pub(crate) fn loaded(global: &Global, terminal: &Terminal) -> Result<Loaded, Fai
 
 /// Loads it with further flags, and says what should be looked at.
 pub(crate) fn loaded_with(global: &Global, more: Vec<Flag>, terminal: &Terminal) -> Result<Loaded, Failure> {
-    let mut flags = global.flags();
-    flags.extend(more);
-    let sources = Sources {
-        file: global.config.clone(),
-        environment: environment(),
-        flags,
-        effects: EFFECTS.iter().map(|name| (*name).to_owned()).collect(),
-    };
+    let mut sources = sources(global);
+    sources.flags.extend(more);
     let loaded = load(&sources)?;
     for warning in &loaded.warnings {
         terminal.say(&format!(
@@ -34,6 +28,21 @@ pub(crate) fn loaded_with(global: &Global, more: Vec<Flag>, terminal: &Terminal)
         ));
     }
     Ok(loaded)
+}
+
+/// Loads one that is meant for another machine: its secrets are not here, and what it warns of is told there.
+pub(crate) fn loaded_for_elsewhere(global: &Global) -> Result<Loaded, Failure> {
+    Ok(load(&Sources { leave_secrets: true, ..sources(global) })?)
+}
+
+fn sources(global: &Global) -> Sources {
+    Sources {
+        file: global.config.clone(),
+        environment: environment(),
+        flags: global.flags(),
+        effects: EFFECTS.iter().map(|name| (*name).to_owned()).collect(),
+        leave_secrets: false,
+    }
 }
 
 /// Loads it for a command that works on a cluster: where no brokers are named and a demo runs, that demo's.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::adapters::store::SqliteStore;
+use crate::adapters::store::AnyStore;
 use crate::cli::args::{
     Global, Output, WebhooksAddArgs, WebhooksCommand, WebhooksRotateArgs, WebhooksTestArgs,
 };
@@ -15,7 +15,7 @@ use crate::cli::failure::Failure;
 use crate::cli::serving::runtime;
 use crate::cli::settings::{loaded_for_store, start_log};
 use crate::cli::terminal::{Terminal, table};
-use crate::config::{Config, StoreUrl};
+use crate::config::Config;
 use crate::effects::webhooks::{check_secret, request};
 use crate::event::{BlogEvent, time};
 use crate::ports::{Endpoint, Endpoints, Web, WebError};
@@ -28,23 +28,22 @@ pub(crate) fn run(
     let loaded = loaded_for_store(global, terminal)?;
     let _log = start_log(&loaded, None, terminal)?;
     let config = &loaded.config;
-    let StoreUrl::Sqlite(path) = &config.store.url;
-    if !path.exists() {
+    let url = &config.store.url;
+    if !AnyStore::may_be_there(url) {
         let made = matches!(command, WebhooksCommand::Add(_));
         if !made {
-            return Err(Failure::new(Exit::NotFound, format!("there is no store at {}", path.display()))
+            return Err(Failure::new(Exit::NotFound, format!("there is no store at {url}"))
                 .fix("name it with -c FILE or --set store.url=sqlite:PATH, or start `postroom demo`"));
         }
-        terminal.say(&format!("there is no store at {} yet: it is made", path.display()));
+        terminal.say(&format!("there is no store at {url} yet: it is made"));
     }
-    let store = SqliteStore::open(path)?;
-    let runtime = runtime()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
+        let store = AnyStore::open(config).await?;
         match command {
             WebhooksCommand::Add(arguments) => add(&store, config, arguments, terminal).await,
             WebhooksCommand::Enable(arguments) => {
                 let endpoint = named(&store, &arguments.id).await?;
-                store.put_endpoint(Endpoint { disabled: None, ..endpoint }).await?;
+                store.put_endpoint(Endpoint { disabled: None, failing_since: None, ..endpoint }).await?;
                 terminal.line(&format!("{} is enabled", arguments.id))?;
                 Ok(Exit::Ok)
             }
@@ -63,7 +62,7 @@ pub(crate) fn run(
 }
 
 async fn add(
-    store: &SqliteStore,
+    store: &AnyStore,
     config: &Config,
     arguments: &WebhooksAddArgs,
     terminal: &mut Terminal,
@@ -91,6 +90,7 @@ async fn add(
         types: arguments.types.clone(),
         created_at: now(),
         disabled: None,
+        failing_since: None,
     };
     store.put_endpoint(endpoint).await?;
     match arguments.output {
@@ -104,7 +104,7 @@ async fn add(
     Ok(Exit::Ok)
 }
 
-async fn list(store: &SqliteStore, output: Output, terminal: &mut Terminal) -> Result<Exit, Failure> {
+async fn list(store: &AnyStore, output: Output, terminal: &mut Terminal) -> Result<Exit, Failure> {
     let endpoints = store.endpoints().await?;
     if output == Output::Json {
         let all: Vec<_> = endpoints.iter().map(endpoint_json).collect();
@@ -121,7 +121,7 @@ async fn list(store: &SqliteStore, output: Output, terminal: &mut Terminal) -> R
 }
 
 async fn rotate(
-    store: &SqliteStore,
+    store: &AnyStore,
     arguments: &WebhooksRotateArgs,
     terminal: &mut Terminal,
 ) -> Result<Exit, Failure> {
@@ -145,7 +145,7 @@ async fn rotate(
 }
 
 async fn ping(
-    store: &SqliteStore,
+    store: &AnyStore,
     config: &Config,
     arguments: &WebhooksTestArgs,
     terminal: &mut Terminal,
@@ -180,7 +180,10 @@ async fn ping(
 
 fn endpoint_row(endpoint: &Endpoint) -> Vec<String> {
     let state = match &endpoint.disabled {
-        None => "active".to_owned(),
+        None => match endpoint.failing_since {
+            None => "active".to_owned(),
+            Some(since) => format!("failing since {}", time::write(since)),
+        },
         Some((since, why)) => format!("disabled {}: {why}", time::write(*since)),
     };
     let types = if endpoint.types.is_empty() { "all".to_owned() } else { endpoint.types.join(",") };
@@ -197,10 +200,11 @@ fn endpoint_json(endpoint: &Endpoint) -> Value {
         "created_at": time::write(endpoint.created_at),
         "disabled_at": disabled.map(|(since, _)| time::write(*since)),
         "disabled_why": disabled.map(|(_, why)| why),
+        "failing_since": endpoint.failing_since.map(time::write),
     })
 }
 
-async fn named(store: &SqliteStore, id: &str) -> Result<Endpoint, Failure> {
+async fn named(store: &AnyStore, id: &str) -> Result<Endpoint, Failure> {
     store.endpoint(id).await?.ok_or_else(|| missing(id))
 }
 

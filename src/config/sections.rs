@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::choice::choice;
-use crate::config::leaf::{Brokers, Listen, StoreUrl, Template};
+use crate::config::instance::InstanceId;
+use crate::config::leaf::{Brokers, Listen, Template};
 use crate::config::librdkafka::RawProperties;
 use crate::config::load::Reader;
 use crate::config::mail::MailSection;
@@ -16,6 +17,7 @@ use crate::config::purge::Purge;
 use crate::config::registry::Registry;
 use crate::config::secret::Secret;
 use crate::config::size::ByteSize;
+use crate::config::store::StoreSection;
 use crate::config::thumbnails::{Objects, Thumbnails};
 use crate::config::webhooks::Webhooks;
 
@@ -82,8 +84,8 @@ section! {
         client_id: String = "postroom".to_owned(),
         /// What group names start with; the effect's name follows.
         group_prefix: String = "postroom.".to_owned(),
-        /// Makes the members static (`group.instance.id`, the effect's name is added): a restart within the session causes no rebalance. Two running processes must not share it.
-        instance_id: Option<String> = None,
+        /// Makes the members static (`group.instance.id`, the effect's name is added): a restart within the session causes no rebalance. Two running processes must not share it; `"{hostname}"` is the name of the pod in a StatefulSet.
+        instance_id: Option<InstanceId> = None,
         /// `classic` is cooperative-sticky; `consumer` is the protocol of KIP-848, for brokers from 4.0 on.
         protocol: GroupProtocol = GroupProtocol::Classic,
         /// How long a member may be silent before its partitions go to others (`session.timeout.ms`). Under `consumer` the broker decides.
@@ -182,16 +184,6 @@ section! {
     pub struct Shutdown {
         /// How long work in flight may take after SIGTERM. Must be shorter than the session, and than what the supervisor grants.
         deadline: Duration = Duration::from_secs(25),
-    }
-}
-
-section! {
-    /// `[store]`: where positions and effects are kept.
-    pub struct StoreSection {
-        /// Whether a group that Kafka knows and this store does not goes on at Kafka's commit. What was applied to the other store is not in this one.
-        adopt: bool = false,
-        /// The database.
-        url: StoreUrl = StoreUrl::Sqlite(PathBuf::from("postroom.db")),
     }
 }
 

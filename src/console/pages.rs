@@ -13,12 +13,13 @@ use minijinja::{Environment, Value, context};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::adapters::store::SqliteStore;
+use crate::adapters::store::AnyStore;
 use crate::console::caused::caused;
 use crate::console::groups::signed;
 use crate::console::letters::{Letters, Seen};
 use crate::console::mails::Mailbox;
 use crate::console::rates::Rates;
+use crate::console::scale::Scale;
 use crate::console::story::{Caused, Mark, Material, Story, tell};
 use crate::console::thumbs::{Gallery, checked};
 use crate::console::words::{grouped, rfc3339};
@@ -34,11 +35,12 @@ pub(crate) struct Desk {
 
 pub(crate) struct Parts {
     pub(crate) board: Arc<Board>,
-    pub(crate) store: OnceLock<SqliteStore>,
+    pub(crate) store: OnceLock<AnyStore>,
     pub(crate) mailbox: OnceLock<Arc<dyn Mailbox>>,
     pub(crate) gallery: OnceLock<Arc<dyn Gallery>>,
     pub(crate) letters: Letters,
     pub(crate) rates: Rates,
+    pub(crate) scale: Scale,
     pub(crate) templates: Environment<'static>,
 }
 

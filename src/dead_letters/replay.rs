@@ -121,7 +121,9 @@ fn choose(collection: &Collection, order: &Replay, report: &mut ReplayReport) ->
             State::Replayed { at, by } if !order.force => Some(format!("it was replayed {at} by {by}")),
             State::Discarded { at, by, .. } if !order.force => Some(format!("it was discarded {at} by {by}")),
             State::Open | State::Replayed { .. } | State::Discarded { .. } => {
-                if entry.by_reference {
+                if entry.by_reference && entry.origin.offset < 0 {
+                    Some("it was too large to be published: it stands in the outbox only".to_owned())
+                } else if entry.by_reference {
                     Some(
                         "its value was too large to be copied: it stands in the source topic only".to_owned(),
                     )

@@ -41,6 +41,8 @@ pub struct ProducerConfig {
     pub queue_bytes: usize,
     /// How batches are compressed: `none`, `gzip`, `lz4`, `snappy` or `zstd`. Default `lz4`.
     pub compression: String,
+    /// The largest record that is handed to the brokers, in bytes: topics have limits of their own. Default 100 MiB.
+    pub record_bytes: usize,
 }
 
 impl ProducerConfig {
@@ -52,6 +54,7 @@ impl ProducerConfig {
             delivery_timeout: Duration::from_secs(60),
             queue_bytes: 32 * 1_024 * 1_024,
             compression: "lz4".to_owned(),
+            record_bytes: 100 * 1_024 * 1_024,
         }
     }
 }
@@ -162,7 +165,7 @@ impl Producer {
             .set("delivery.timeout.ms", millis(config.delivery_timeout))
             .set("queue.buffering.max.kbytes", (config.queue_bytes / 1_024).max(1_024).to_string())
             .set("queue.buffering.max.messages", "100000")
-            .set("message.max.bytes", MESSAGE_LIMIT)
+            .set("message.max.bytes", config.record_bytes.to_string())
             .set("partitioner", "murmur2_random");
         let context = ProducerEdge { log: ClientLog::default() };
         let client = client.create_with_context(context).map_err(|error| errors::of_request(&error))?;
@@ -284,6 +287,20 @@ impl Producer {
             timestamp: letter.payload.timestamp(),
         };
         self.send(record, waiting).await
+    }
+
+    /// Writes a dead letter and waits until all replicas have it.
+    ///
+    /// # Errors
+    /// Says why it was not written.
+    pub(crate) async fn bury(
+        &self,
+        route: &DeadLetterRoute,
+        letter: &DeadLetter<RawRecord>,
+    ) -> Result<Published, PublishError> {
+        let (asked, answer) = oneshot::channel();
+        self.dead_letter(route, letter, Waiting::Answer(asked)).await?;
+        Delivery { answer }.await
     }
 
     /// Returns the runtime on which it was started.
@@ -470,5 +487,3 @@ const BUSY_POLL: Duration = Duration::from_millis(100);
 const IDLE_POLL: Duration = Duration::from_secs(1);
 const ASK_PATIENCE: Duration = Duration::from_secs(5);
 const KNOWN_FOR: Duration = Duration::from_secs(60);
-/// The library's own limit; topics have theirs.
-const MESSAGE_LIMIT: &str = "104857600";

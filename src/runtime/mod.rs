@@ -9,6 +9,7 @@ mod decoded;
 mod driver;
 mod ending;
 mod group;
+mod helpers;
 mod inbox;
 mod letters;
 mod logs;

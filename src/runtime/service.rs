@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 
 use crate::adapters::registry::ServerError;
-use crate::adapters::store::SqliteStore;
+use crate::adapters::store::AnyStore;
 use crate::codec::Codec;
-use crate::config::{Config, StoreUrl};
+use crate::config::Config;
 use crate::event::{EventRecord, MailRequested, WebhookRequested};
 use crate::kafka::{ConsumerConfig, KafkaEdge, Producer};
 use crate::ports::{Edge, EdgeError, FanOut, Rest, Store, StoreError};
@@ -21,9 +20,10 @@ use crate::runtime::clock::Clock;
 use crate::runtime::driver::{Driver, Parts};
 use crate::runtime::ending::Ending;
 use crate::runtime::group::Group;
+use crate::runtime::helpers::Helpers;
 use crate::runtime::inbox::Control;
 use crate::runtime::logs::Logs;
-use crate::runtime::relay::Relay;
+use crate::runtime::relay::{Relay, Routes};
 use crate::runtime::schemas::{REGISTRY, Schemas};
 use crate::runtime::start::StartRules;
 use crate::runtime::threads::HandlerThreads;
@@ -42,14 +42,14 @@ pub struct Service {
     running: FuturesUnordered<Running>,
     endings: Vec<(String, Ending)>,
     controls: Vec<mpsc::UnboundedSender<Control>>,
-    store: SqliteStore,
+    store: AnyStore,
     producer: Producer,
     codec: Codec,
     schemas: Option<Arc<Schemas>>,
     metrics: Metrics,
     threads: HandlerThreads,
     /// What runs beside the groups; ends with them.
-    helpers: JoinSet<()>,
+    helpers: Helpers,
     /// Stops the relay before its next step.
     stop_relaying: Option<Arc<AtomicBool>>,
 }
@@ -107,7 +107,7 @@ impl Service {
             let kinds = [MailRequested::TYPE, WebhookRequested::TYPE];
             server.prepare_kinds(&codec, &kinds, wiring::registering(config)).await?;
         }
-        let store = open_store(config).await?;
+        let store = AnyStore::open(config).await?;
         let producer = Producer::start(&wiring::producer(config))?;
         metrics.board().connected_to(&config.kafka.brokers.to_string());
         let mut service = Self {
@@ -119,9 +119,9 @@ impl Service {
             schemas: server
                 .map(|server| Arc::new(Schemas::new(codec.clone(), Arc::new(server), config.registry.grace))),
             codec,
+            helpers: Helpers::new(Arc::clone(metrics.board())),
             metrics,
             threads: HandlerThreads::start().map_err(|error| StartError::Thread(error.to_string()))?,
-            helpers: JoinSet::new(),
             stop_relaying: None,
         };
         let clock = Clock::start();
@@ -134,7 +134,7 @@ impl Service {
             }
         }
         service.keep_expanding();
-        service.keep_relaying();
+        service.keep_relaying(Routes::of(config));
         Ok(service)
     }
 
@@ -144,7 +144,7 @@ impl Service {
     }
 
     /// Returns the store, for reading.
-    pub fn store(&self) -> &SqliteStore {
+    pub fn store(&self) -> &AnyStore {
         &self.store
     }
 
@@ -161,6 +161,7 @@ impl Service {
     /// Asks every group to take no more work and to leave within the span.
     pub fn drain(&self, within: Duration) {
         self.metrics.board().draining();
+        self.helpers.leave();
         if let Some(stop) = &self.stop_relaying {
             stop.store(true, Ordering::Relaxed);
         }
@@ -170,10 +171,15 @@ impl Service {
         }
     }
 
-    /// Waits for all groups to end. When one ends by itself, the others are drained within `drain`. May be dropped
-    /// and called again: nothing is missed.
+    /// Waits for all groups to end. When one ends by itself, or something that runs beside them, the others are drained
+    /// within `drain`. May be dropped and called again: nothing is missed.
     pub async fn ended(&mut self, drain: Duration) -> Vec<(String, Ending)> {
-        while let Some(ended) = self.running.next().await {
+        loop {
+            let ended = tokio::select! {
+                ended = self.running.next() => ended,
+                lost = self.helpers.lost() => Some((lost.name.to_owned(), Ending::Lost(lost.why))),
+            };
+            let Some(ended) = ended else { break };
             if self.endings.is_empty() && !self.running.is_empty() {
                 self.drain(drain);
             }
@@ -229,7 +235,10 @@ impl Service {
             // The receiver is gone only when nobody waits for the end any more.
             drop(done.send(driver.run().await));
         });
-        self.helpers.spawn(logs.keep_fresh(edge, topics, LOG_INTERVAL));
+        self.helpers.spawn("the watch of log ends", async move {
+            logs.keep_fresh(edge, topics, LOG_INTERVAL).await;
+            Ok::<(), StoreError>(())
+        });
         self.controls.push(control);
         self.running.push(Box::pin(async move {
             let lost =
@@ -240,40 +249,38 @@ impl Service {
     }
 
     /// Publishes what is due in the outbox, beside the groups.
-    fn keep_relaying(&mut self) {
+    fn keep_relaying(&mut self, letters: Routes) {
         let (store, producer) = (self.store.clone(), self.producer.clone());
-        let relay = Relay::new(store, producer, self.codec.clone(), self.metrics.clone());
+        let relay = Relay::new(store, producer, self.codec.clone(), letters, self.metrics.clone());
         self.stop_relaying = Some(relay.stop());
-        self.helpers.spawn(relay.run());
+        self.helpers.spawn("the relay of the outbox", relay.run());
     }
 
     /// Expands announcements to subscribers in chunks, beside the groups.
     fn keep_expanding(&mut self) {
-        let store = self.store.clone();
-        self.helpers.spawn(async move {
-            loop {
-                // What is left waits for the next turn, in this process or another.
-                let more = match store.expand_fan_out(EXPAND_CHUNK).await {
-                    Ok(done) => done.rest == Rest::More,
-                    Err(error) => {
-                        tracing::warn!(%error, "announcements were not expanded, and wait");
-                        false
-                    }
-                };
-                if !more {
-                    tokio::time::sleep(EXPAND_INTERVAL).await;
-                }
-            }
-        });
+        self.helpers.spawn("the expander of announcements", keep_expanding(self.store.clone()));
     }
 }
 
-async fn open_store(config: &Config) -> Result<SqliteStore, StartError> {
-    let StoreUrl::Sqlite(path) = config.store.url.clone();
-    tokio::task::spawn_blocking(move || SqliteStore::open(&path))
-        .await
-        .map_err(|error| StartError::Thread(error.to_string()))?
-        .map_err(StartError::from)
+/// Expands what is open, without an end.
+///
+/// # Errors
+/// The store can never be used again.
+async fn keep_expanding(store: impl FanOut) -> Result<(), StoreError> {
+    loop {
+        // What is left waits for the next turn, in this process or another.
+        let more = match store.expand_fan_out(EXPAND_CHUNK).await {
+            Ok(done) => done.rest == Rest::More,
+            Err(error @ StoreError::Unusable(_)) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "announcements were not expanded, and wait");
+                false
+            }
+        };
+        if !more {
+            tokio::time::sleep(EXPAND_INTERVAL).await;
+        }
+    }
 }
 
 fn shape(consumer: &ConsumerConfig, group: &Group, asks_registry: bool) -> GroupShape {

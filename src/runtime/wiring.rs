@@ -99,7 +99,7 @@ pub(crate) fn consumer(
         GroupProtocol::Consumer => Protocol::Kip848,
     };
     consumer.instance_id =
-        config.kafka.instance_id.as_ref().map(|instance| format!("{instance}.{}", group.name));
+        config.kafka.instance_id.as_ref().map(|id| format!("{}.{}", id.on(&hostname()), group.name));
     consumer.start = match effect.start {
         Start::Earliest => kafka::Start::Earliest,
         Start::Latest => kafka::Start::Latest,
@@ -132,6 +132,11 @@ pub(crate) fn settings(config: &Config, group: &Group, effect: &Effect, share: u
         settings.flood.minimum = u32::MAX;
     }
     settings
+}
+
+/// The name of this host.
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// One group's share of the memory budget, in bytes.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use postroom_core::Reason;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -276,6 +277,14 @@ impl Metrics {
         if let Ok(oldest) = outbox_oldest.get_metric_with_label_values::<&str>(&[]) {
             let since = Duration::from_millis(oldest_due.and_then(|at| u64::try_from(at).ok()).unwrap_or(0));
             oldest.set(since.as_secs_f64());
+        }
+    }
+
+    /// The dead-letter topic acknowledged a request of the outbox that no handler saw.
+    pub(crate) fn outbox_dead_letter(&self, group: &str, topic: &str, handler: &str, reason: Reason) {
+        let labels = [group, topic, handler, reason.code()];
+        if let Ok(letters) = self.families.dead_letters.get_metric_with_label_values(&labels) {
+            letters.inc();
         }
     }
 

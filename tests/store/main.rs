@@ -6,6 +6,7 @@ mod interleavings;
 mod kills;
 mod outbox;
 mod play;
+mod postgres_try;
 mod sample;
 mod search;
 mod sqlite;

@@ -3,10 +3,10 @@
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::error::ours;
-use crate::adapters::store::life::{Life, State, Writes};
-use crate::adapters::store::plain::plain;
+use crate::adapters::store::document::{Document, code};
+use crate::adapters::store::life::{Life, State};
 use crate::adapters::store::segment::{key, spaced};
-use crate::ports::{DocumentBody, DocumentChange, DocumentContent, DocumentFact, DocumentKind, StoreError};
+use crate::ports::{DocumentBody, DocumentChange, DocumentContent, StoreError};
 
 /// Something happened to a post or a comment.
 pub(super) fn apply(connection: &Connection, change: &DocumentChange) -> Result<(), StoreError> {
@@ -32,94 +32,6 @@ fn index(connection: &Connection, number: i64, content: &DocumentContent) -> Res
     let tags = tags.join(BETWEEN_TAGS);
     let sql = "INSERT INTO document_words (rowid, title, tags, body) VALUES (?1, ?2, ?3, ?4)";
     execute(connection, sql, params![number, title, tags, body])
-}
-
-#[derive(Clone)]
-struct Document {
-    life: Life,
-    post: Option<String>,
-    author: Option<String>,
-    format: Option<String>,
-    /// The body is plain text, but for a stub's.
-    content: DocumentContent,
-    time: Option<i64>,
-    content_time: i64,
-}
-
-impl Document {
-    fn stub() -> Self {
-        Self {
-            life: Life::stub(),
-            post: None,
-            author: None,
-            format: None,
-            content: DocumentContent::default(),
-            time: None,
-            content_time: i64::MIN,
-        }
-    }
-
-    fn after(&self, change: &DocumentChange) -> Option<Self> {
-        let origin = &change.origin;
-        match &change.fact {
-            DocumentFact::Created { post, author, format, content } => {
-                let life = self.life.created(origin)?;
-                let (content, content_time) = match self.life.filled(origin, self.content_time) {
-                    Writes::New => (content.clone(), origin.time),
-                    Writes::Gaps => (over(&self.content, content), self.content_time),
-                    Writes::Nothing => (self.content.clone(), self.content_time),
-                };
-                // It may have come after its own removal.
-                let content = if life.is_alive() {
-                    without_markup(content, format.as_deref())
-                } else {
-                    DocumentContent::default()
-                };
-                Some(Self {
-                    life,
-                    post: post.clone(),
-                    author: Some(author.clone()),
-                    format: format.clone(),
-                    content,
-                    time: Some(origin.time),
-                    content_time,
-                })
-            }
-            DocumentFact::Removed => Some(Self {
-                life: self.life.removed(origin)?,
-                content: DocumentContent::default(),
-                ..self.clone()
-            }),
-            DocumentFact::Updated(content) => match self.life.updated(origin, self.content_time) {
-                Writes::New => {
-                    let content = if self.life.is_alive() {
-                        without_markup(content.clone(), self.format.as_deref())
-                    } else {
-                        content.clone()
-                    };
-                    let content = over(&content, &self.content);
-                    Some(Self { content, content_time: origin.time, ..self.clone() })
-                }
-                Writes::Gaps | Writes::Nothing => None,
-            },
-        }
-    }
-}
-
-fn without_markup(content: DocumentContent, format: Option<&str>) -> DocumentContent {
-    let body = content.body.map(|body| DocumentBody { text: plain(format, &body.text), ..body });
-    DocumentContent { body, ..content }
-}
-
-/// Takes the fields of `upper`, and those of `lower` where it has none.
-fn over(upper: &DocumentContent, lower: &DocumentContent) -> DocumentContent {
-    DocumentContent {
-        title: upper.title.clone().or_else(|| lower.title.clone()),
-        slug: upper.slug.clone().or_else(|| lower.slug.clone()),
-        section: upper.section.clone().or_else(|| lower.section.clone()),
-        tags: upper.tags.clone().or_else(|| lower.tags.clone()),
-        body: upper.body.clone().or_else(|| lower.body.clone()),
-    }
 }
 
 fn load(connection: &Connection, change: &DocumentChange) -> Result<Option<(i64, Document)>, StoreError> {
@@ -202,23 +114,6 @@ fn save(
         .prepare_cached(sql)
         .and_then(|mut statement| statement.query_row(values, |row| row.get(0)))
         .map_err(ours)
-}
-
-/// Returns the number that stands in the table.
-pub(super) const fn code(kind: DocumentKind) -> i64 {
-    match kind {
-        DocumentKind::Post => 0,
-        DocumentKind::Comment => 1,
-    }
-}
-
-/// Reads the number that stands in the table.
-pub(super) const fn of_code(code: i64) -> Option<DocumentKind> {
-    match code {
-        0 => Some(DocumentKind::Post),
-        1 => Some(DocumentKind::Comment),
-        _ => None,
-    }
 }
 
 fn tags_text(tags: &[String]) -> String {

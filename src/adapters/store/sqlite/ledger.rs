@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Params, params};
 use super::SqliteStore;
 use super::error::ours;
 use super::queue;
+use crate::adapters::store::requests::{capped, millis};
 use crate::ports::{Ledger, RequestEnding, Reservation, StoreError, StoreFuture};
 
 impl Ledger for SqliteStore {
@@ -18,7 +19,7 @@ impl Ledger for SqliteStore {
         lease: Duration,
     ) -> StoreFuture<'a, Reservation> {
         let (id, owner) = (id.to_owned(), owner.to_owned());
-        let until = now.saturating_add(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX));
+        let until = now.saturating_add(millis(lease));
         Box::pin(self.write(move |connection| reserve(connection, &id, &owner, now, until)))
     }
 
@@ -129,7 +130,7 @@ pub(super) fn end_attempt(
         connection,
         "UPDATE request_attempts SET ended_at = ?2, reply = ?3 WHERE request = ?1 AND ended_at IS NULL
          AND attempt = (SELECT attempts FROM ledger WHERE request = ?1 AND owner IS NOT NULL)",
-        params![id, now, queue::capped(reply)],
+        params![id, now, capped(reply)],
     )?;
     execute(
         connection,

@@ -7,8 +7,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::error::ours;
-use super::queue::{self, State};
+use super::queue;
 use super::{SqliteStore, ledger};
+use crate::adapters::store::requests::{self, LOOK, LOST_AFTER, MOST_BYTES, MOST_OUT, State, millis, size};
 use crate::event::{MailRequested, WebhookRequested};
 use crate::ports::{DueRow, Outbox, OutboxBacklog, Request, RequestEnding, StoreError, StoreFuture};
 
@@ -51,7 +52,7 @@ impl Outbox for SqliteStore {
 /// waits for the other.
 fn take(connection: &Connection, now: i64, limit: u32, until: i64) -> Result<Vec<DueRow>, StoreError> {
     let mut taken = Vec::new();
-    for (kind, most) in [(queue::WEBHOOK, limit.div_ceil(2)), (queue::MAIL, limit)] {
+    for (kind, most) in [(requests::WEBHOOK, limit.div_ceil(2)), (requests::MAIL, limit)] {
         let expired = "UPDATE requests SET state = 1, due = max(not_before, ?2) WHERE state = 2 AND kind = ?1 AND due <= ?2";
         execute(connection, expired, params![kind, now])?;
         lapse(connection, kind, now)?;
@@ -154,7 +155,7 @@ fn request(connection: &Connection, row: i64) -> Result<Option<Request>, StoreEr
         .prepare_cached("SELECT kind FROM requests WHERE id = ?1")
         .and_then(|mut statement| statement.query_row([row], |row| row.get(0)))
         .map_err(ours)?;
-    if kind == queue::MAIL {
+    if kind == requests::MAIL {
         let mail = one(connection, MAIL, row, mail)?;
         return Ok(mail.map(|mail| Request::Mail(Box::new(mail))));
     }
@@ -196,14 +197,6 @@ fn webhook(row: &Row<'_>) -> rusqlite::Result<WebhookRequested> {
         occurred_at: row.get("time")?,
         requested_at: row.get("requested_at")?,
     })
-}
-
-fn size(request: &Request) -> usize {
-    let own = match request {
-        Request::Mail(mail) => mail.text.as_ref().map_or(0, String::len),
-        Request::Webhook(webhook) => webhook.body.len(),
-    };
-    own + ROW_BYTES
 }
 
 fn backlog(connection: &Connection, now: i64) -> Result<OutboxBacklog, StoreError> {
@@ -251,10 +244,6 @@ fn execute(connection: &Connection, sql: &str, values: impl Params) -> Result<us
     connection.prepare_cached(sql).and_then(|mut statement| statement.execute(values)).map_err(ours)
 }
 
-fn millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
-}
-
 const MAIL: &str = "SELECT r.request, r.addressee AS recipient, r.reason, r.event, r.requested_at,
         c.email AS address, c.name, c.locale, m.blog, m.post, m.comment, m.author, m.time,
         coalesce(m.format, iif(m.comment IS NULL, t.format, NULL)) AS format,
@@ -272,19 +261,3 @@ const WEBHOOK: &str =
 const OLDEST: &str = "SELECT min(due) FROM (
     SELECT min(due) AS due FROM requests WHERE state = 1 AND kind = 'mail' AND due <= ?1
     UNION ALL SELECT min(due) FROM requests WHERE state = 1 AND kind = 'webhook' AND due <= ?1)";
-
-/// How long after a row has lapsed it is published again, in milliseconds.
-const LOST_AFTER: i64 = 86_400_000;
-
-/// How many rows of a kind may be out at once: what waits longer waits here, where nothing is lost when a topic is short
-/// of room.
-const MOST_OUT: u32 = 10_000;
-
-/// How many rows one step may look at in vain.
-const LOOK: u32 = 1_000;
-
-/// What the rows of one step may hold together, roughly: a single one may be larger.
-const MOST_BYTES: usize = 8 * 1_024 * 1_024;
-
-/// What a row holds beside its text.
-const ROW_BYTES: usize = 512;

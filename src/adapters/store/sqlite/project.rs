@@ -3,11 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::error::ours;
-use crate::adapters::store::life::{Life, State, Writes};
-use crate::ports::{
-    CommentChange, CommentFact, PersonChange, PersonContent, PersonFact, PostChange, PostContent, PostFact,
-    StoreError,
-};
+use crate::adapters::store::life::{Life, State};
+use crate::adapters::store::rows::{CommentRow, PersonRow, PostRow};
+use crate::ports::{CommentChange, PersonChange, PersonContent, PostChange, PostContent, StoreError};
 
 /// Something happened to a post.
 pub(super) fn post(connection: &Connection, change: &PostChange) -> Result<(), StoreError> {
@@ -38,62 +36,13 @@ pub(super) fn post(connection: &Connection, change: &PostChange) -> Result<(), S
     Ok(())
 }
 
-#[derive(Clone)]
-struct PostRow {
-    life: Life,
-    author: Option<String>,
-    content: PostContent,
-    content_time: i64,
-}
-
-impl PostRow {
-    fn after(&self, change: &PostChange) -> Option<Self> {
-        let origin = &change.origin;
-        match &change.fact {
-            PostFact::Published { author, content } => {
-                let life = self.life.created(origin)?;
-                let filled = match self.life.filled(origin, self.content_time) {
-                    Writes::New => (content.clone(), origin.time),
-                    Writes::Gaps => (over(&self.content, content), self.content_time),
-                    Writes::Nothing => (self.content.clone(), self.content_time),
-                };
-                Some(Self { life, author: Some(author.clone()), content: filled.0, content_time: filled.1 })
-            }
-            PostFact::Removed => Some(Self { life: self.life.removed(origin)?, ..self.clone() }),
-            PostFact::Updated(content) => match self.life.updated(origin, self.content_time) {
-                Writes::New => {
-                    let content = over(content, &self.content);
-                    Some(Self { content, content_time: origin.time, ..self.clone() })
-                }
-                Writes::Gaps | Writes::Nothing => None,
-            },
-        }
-    }
-
-    fn counted(&self) -> Option<&str> {
-        self.author.as_deref().filter(|_| self.life.is_alive())
-    }
-}
-
-/// Takes the fields of `upper`, and those of `lower` where it has none.
-fn over(upper: &PostContent, lower: &PostContent) -> PostContent {
-    let field = |upper: &Option<String>, lower: &Option<String>| upper.clone().or_else(|| lower.clone());
-    PostContent {
-        title: field(&upper.title, &lower.title),
-        slug: field(&upper.slug, &lower.slug),
-        section: field(&upper.section, &lower.section),
-    }
-}
-
 fn load_post(connection: &Connection, id: &str) -> Result<PostRow, StoreError> {
     let statement = "SELECT state, since, created_by, author, title, slug, section, content_time FROM posts WHERE id = ?1";
     let row = load(connection, statement, id, |row| {
         let content = PostContent { title: row.get(4)?, slug: row.get(5)?, section: row.get(6)? };
         Ok(PostRow { life: life(row)?, author: row.get(3)?, content, content_time: row.get(7)? })
     })?;
-    let stub =
-        PostRow { life: Life::stub(), author: None, content: PostContent::default(), content_time: i64::MIN };
-    Ok(row.unwrap_or(stub))
+    Ok(row.unwrap_or_else(PostRow::stub))
 }
 
 /// Something happened to a comment.
@@ -102,7 +51,7 @@ pub(super) fn comment(connection: &Connection, change: &CommentChange) -> Result
     let old = load(connection, statement, &change.comment, |row| {
         Ok(CommentRow { life: life(row)?, post: row.get(3)?, author: row.get(4)? })
     })?
-    .unwrap_or_else(|| CommentRow { life: Life::stub(), post: None, author: None });
+    .unwrap_or_else(CommentRow::stub);
     let Some(new) = old.after(change) else { return Ok(()) };
     let statement =
         "INSERT INTO comments (id, state, since, created_by, post, author) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -125,31 +74,6 @@ pub(super) fn comment(connection: &Connection, change: &CommentChange) -> Result
         count(connection, COMMENTS_OF_AUTHOR, to.1, 1)?;
     }
     Ok(())
-}
-
-struct CommentRow {
-    life: Life,
-    post: Option<String>,
-    author: Option<String>,
-}
-
-impl CommentRow {
-    fn after(&self, change: &CommentChange) -> Option<Self> {
-        match &change.fact {
-            CommentFact::Created { post, author } => {
-                let life = self.life.created(&change.origin)?;
-                Some(Self { life, post: Some(post.clone()), author: Some(author.clone()) })
-            }
-            CommentFact::Removed => {
-                let life = self.life.removed(&change.origin)?;
-                Some(Self { life, post: self.post.clone(), author: self.author.clone() })
-            }
-        }
-    }
-
-    fn counted(&self) -> Option<(&str, &str)> {
-        self.post.as_deref().zip(self.author.as_deref()).filter(|_| self.life.is_alive())
-    }
 }
 
 /// Something happened to a person's account.
@@ -203,11 +127,7 @@ pub(super) fn person_in(
         };
         Ok(PersonRow { life: life(row)?, content, content_time: row.get(7)? })
     })?
-    .unwrap_or_else(|| PersonRow {
-        life: Life::stub(),
-        content: PersonContent::default(),
-        content_time: i64::MIN,
-    });
+    .unwrap_or_else(PersonRow::stub);
     let Some(new) = old.after(change) else { return Ok(()) };
     let values = params![
         change.user,
@@ -221,48 +141,6 @@ pub(super) fn person_in(
         new.content_time
     ];
     save(connection, table.save, values)
-}
-
-struct PersonRow {
-    life: Life,
-    content: PersonContent,
-    content_time: i64,
-}
-
-impl PersonRow {
-    fn after(&self, change: &PersonChange) -> Option<Self> {
-        let origin = &change.origin;
-        let (life, content, content_time) = match &change.fact {
-            PersonFact::Registered(content) => {
-                let life = self.life.created(origin)?;
-                match self.life.filled(origin, self.content_time) {
-                    Writes::New => (life, content.clone(), origin.time),
-                    Writes::Gaps => (life, person_over(&self.content, content), self.content_time),
-                    Writes::Nothing => (life, self.content.clone(), self.content_time),
-                }
-            }
-            PersonFact::Removed => (self.life.removed(origin)?, self.content.clone(), self.content_time),
-            PersonFact::Updated(content) => match self.life.updated(origin, self.content_time) {
-                Writes::New => (self.life.clone(), person_over(content, &self.content), origin.time),
-                Writes::Gaps | Writes::Nothing => return None,
-            },
-        };
-        let content = match life.state {
-            State::Stub | State::Alive => content,
-            // The address of a closed account is forgotten, also where it comes after the removal.
-            State::Removed | State::Absent => PersonContent { email: None, subscribed: None, ..content },
-        };
-        Some(Self { life, content, content_time })
-    }
-}
-
-fn person_over(upper: &PersonContent, lower: &PersonContent) -> PersonContent {
-    PersonContent {
-        name: upper.name.clone().or_else(|| lower.name.clone()),
-        email: upper.email.clone().or_else(|| lower.email.clone()),
-        subscribed: upper.subscribed.or(lower.subscribed),
-        locale: upper.locale.clone().or_else(|| lower.locale.clone()),
-    }
 }
 
 /// Somebody did something: the last activity never goes back.

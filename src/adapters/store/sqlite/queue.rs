@@ -1,95 +1,10 @@
 //! The life of a row of the outbox: queued, head of its addressee, closed.
 
 use rusqlite::{Connection, OptionalExtension, Params, params};
-use sha2::{Digest, Sha256};
 
 use super::error::ours;
+use crate::adapters::store::requests::{MAIL, State, WEBHOOK, capped, ending_code, id, withdrawal};
 use crate::ports::{RequestEnding, StoreError};
-
-pub(super) const MAIL: &str = "mail";
-pub(super) const WEBHOOK: &str = "webhook";
-
-/// The numbers that stand in the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// Behind another row of its addressee.
-    Queued,
-    /// The head, due at some time.
-    Waiting,
-    /// The head, with a relay.
-    Taken,
-    /// The head, published.
-    Out,
-    /// The head, without an address.
-    Parked,
-    /// Published long ago: no longer the head.
-    Lapsed,
-    /// At its end.
-    Closed,
-}
-
-impl State {
-    pub(super) const fn code(self) -> i64 {
-        match self {
-            Self::Queued => 0,
-            Self::Waiting => 1,
-            Self::Taken => 2,
-            Self::Out => 3,
-            Self::Parked => 4,
-            Self::Lapsed => 5,
-            Self::Closed => 6,
-        }
-    }
-
-    pub(super) const fn of_code(code: i64) -> Option<Self> {
-        match code {
-            0 => Some(Self::Queued),
-            1 => Some(Self::Waiting),
-            2 => Some(Self::Taken),
-            3 => Some(Self::Out),
-            4 => Some(Self::Parked),
-            5 => Some(Self::Lapsed),
-            6 => Some(Self::Closed),
-            _ => None,
-        }
-    }
-
-    const fn is_head(self) -> bool {
-        matches!(self, Self::Waiting | Self::Taken | Self::Out | Self::Parked)
-    }
-}
-
-pub(super) const fn ending_code(ending: RequestEnding) -> i64 {
-    match ending {
-        RequestEnding::Done => 0,
-        RequestEnding::Withdrawn => 1,
-        RequestEnding::Dead => 2,
-    }
-}
-
-pub(super) const fn ending_of(code: i64) -> Option<RequestEnding> {
-    match code {
-        0 => Some(RequestEnding::Done),
-        1 => Some(RequestEnding::Withdrawn),
-        2 => Some(RequestEnding::Dead),
-        _ => None,
-    }
-}
-
-/// Makes a request's event id of what it is about: the same for every copy, printable, of a fixed length.
-pub(super) fn id(parts: [&str; 4]) -> String {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        hasher.update(part.as_bytes());
-    }
-    let mut id = String::with_capacity(40);
-    for byte in hasher.finalize().iter().take(20) {
-        id.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
-        id.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
-    }
-    id
-}
 
 /// Adds a mail's row, unless it is there or its recipient is gone.
 pub(super) fn add_mail(
@@ -124,13 +39,7 @@ pub(super) fn withdrawn(connection: &Connection, row: i64) -> Result<Option<&'st
         .and_then(|mut statement| statement.query_row([row], |row| row.get(0)).optional())
         .map_err(ours)?
         .flatten();
-    Ok(match why {
-        Some(1) => Some("the recipient is gone"),
-        Some(2) => Some("the notification was taken back"),
-        Some(3) => Some("the recipient unsubscribed"),
-        Some(_) => Some("the endpoint is disabled or gone"),
-        None => None,
-    })
+    Ok(why.map(withdrawal))
 }
 
 /// Ends a row. What is done stays done.
@@ -220,11 +129,6 @@ fn place(connection: &Connection, row: i64) -> Result<Option<(State, String, Str
         .map_err(ours)
 }
 
-/// Cuts a reply to what is kept of it.
-pub(super) fn capped(reply: &str) -> &str {
-    reply.get(..reply.floor_char_boundary(MOST_REPLY)).unwrap_or_default()
-}
-
 fn execute(connection: &Connection, sql: &str, values: impl Params) -> Result<usize, StoreError> {
     connection.prepare_cached(sql).and_then(|mut statement| statement.execute(values)).map_err(ours)
 }
@@ -264,6 +168,3 @@ const WITHDRAWN: &str = "SELECT CASE
             WHERE s.subscriber = addressee ORDER BY s.since DESC LIMIT 1), 0) THEN 3
         END
     FROM requests WHERE id = ?1";
-
-/// What is kept of a reply, in bytes.
-const MOST_REPLY: usize = 300;

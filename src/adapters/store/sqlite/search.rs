@@ -6,8 +6,9 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 
 use super::SqliteStore;
-use super::documents::{code, of_code, tags_of};
+use super::documents::tags_of;
 use super::error::ours;
+use crate::adapters::store::document::{code, of_code};
 use crate::adapters::store::query::{Query, Term};
 use crate::adapters::store::snippet::{marked, snippet};
 use crate::ports::{

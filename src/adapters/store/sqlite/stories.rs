@@ -3,8 +3,8 @@
 use rusqlite::{Connection, Row};
 
 use super::error::ours;
-use super::queue::{self, State};
-use crate::adapters::store::{RequestAttempt, RequestState, RequestStory};
+use crate::adapters::store::requests::{State, ending_of};
+use crate::adapters::store::{RequestAttempt, RequestStory};
 use crate::ports::StoreError;
 
 /// Reads the requests of an event with their attempts, the oldest first.
@@ -35,14 +35,8 @@ pub(super) fn requests_of_event(
 fn story(row: &Row<'_>) -> rusqlite::Result<RequestStory> {
     let (code, due): (i64, i64) = (row.get("state")?, row.get("due")?);
     let unfit = rusqlite::Error::IntegralValueOutOfRange(4, code);
-    let ending = row.get::<_, Option<i64>>("ending")?.and_then(queue::ending_of);
-    let state = match State::of_code(code).ok_or(unfit)? {
-        State::Queued => RequestState::Queued,
-        State::Waiting => RequestState::Waiting,
-        State::Parked => RequestState::WithoutAddress,
-        State::Taken | State::Out | State::Lapsed => RequestState::Out,
-        State::Closed => RequestState::Closed { at: due, ending },
-    };
+    let ending = row.get::<_, Option<i64>>("ending")?.and_then(ending_of);
+    let state = State::of_code(code).ok_or(unfit)?.told(due, ending);
     Ok(RequestStory {
         id: row.get("request")?,
         kind: row.get("kind")?,

@@ -1,0 +1,137 @@
+//! Connections: where the database is, how they are protected, and what each may do for how long.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use native_tls::{Certificate, TlsConnector};
+use postgres_native_tls::MakeTlsConnector;
+use tokio_postgres::config::SslMode;
+
+use super::PostgresSettings;
+use crate::ports::StoreError;
+
+/// Makes the pool. Nothing is connected yet.
+///
+/// # Errors
+/// `Unusable` where the address or its certificates cannot be read.
+pub(super) fn pool(url: &str, settings: &PostgresSettings) -> Result<Pool, StoreError> {
+    let Address { mut config, protection, root } = Address::parse(url)?;
+    if let Some(password) = &settings.password {
+        config.password(password);
+    }
+    if config.get_user().is_none() {
+        config.user("postroom");
+    }
+    config.application_name("postroom").connect_timeout(settings.connect_timeout);
+    config.tcp_user_timeout(settings.statement_timeout).keepalives_idle(settings.statement_timeout);
+    let options = options(settings, config.get_options());
+    config.options(options);
+    let tls = connector(protection, root.as_deref())?;
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = Manager::from_config(config, MakeTlsConnector::new(tls), recycling);
+    Pool::builder(manager)
+        .max_size(settings.connections.max(2))
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(settings.statement_timeout))
+        .create_timeout(Some(settings.connect_timeout))
+        .build()
+        .map_err(|error| StoreError::Unusable(format!("no pool of connections: {error}")))
+}
+
+/// What a session begins with. A member that froze in a transaction holds its locks no longer than `idle_timeout`.
+fn options(settings: &PostgresSettings, given: Option<&str>) -> String {
+    let PostgresSettings { schema, statement_timeout, lock_timeout, idle_timeout, .. } = settings;
+    let millis = |span: &Duration| span.as_millis().max(1);
+    format!(
+        "-c search_path={schema},public -c statement_timeout={} -c lock_timeout={} \
+         -c idle_in_transaction_session_timeout={} -c default_transaction_isolation=read\\ committed {}",
+        millis(statement_timeout),
+        millis(lock_timeout),
+        millis(idle_timeout),
+        given.unwrap_or_default()
+    )
+}
+
+/// What an address says.
+struct Address {
+    config: tokio_postgres::Config,
+    protection: Protection,
+    root: Option<PathBuf>,
+}
+
+/// How a connection is protected: `sslmode`, with libpq's words and meanings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protection {
+    /// TLS where the server has it, with whatever certificate: or none at all.
+    Unchecked,
+    /// TLS, with a certificate that a known authority signed for whatever name.
+    Signed,
+    /// TLS, with a certificate for this name.
+    Full,
+}
+
+impl Address {
+    fn parse(url: &str) -> Result<Self, StoreError> {
+        let wrong = |why: String| StoreError::Unusable(format!("store.url: {why}"));
+        let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        let mut root = None;
+        let mut mode = None;
+        let mut rest = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("sslmode", value)) => mode = Some(value.to_owned()),
+                Some(("sslrootcert", value)) => root = Some(PathBuf::from(decoded(value))),
+                _ => rest.push(pair),
+            }
+        }
+        let joined = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
+        let mut config: tokio_postgres::Config =
+            joined.parse().map_err(|error: tokio_postgres::Error| wrong(error.to_string()))?;
+        let (ssl, protection) = match mode.as_deref() {
+            Some("disable") => (SslMode::Disable, Protection::Unchecked),
+            None | Some("prefer" | "allow") => (SslMode::Prefer, Protection::Unchecked),
+            // As libpq does it: who names authorities wants them to be asked.
+            Some("require") if root.is_some() => (SslMode::Require, Protection::Signed),
+            Some("require") => (SslMode::Require, Protection::Unchecked),
+            Some("verify-ca") => (SslMode::Require, Protection::Signed),
+            Some("verify-full") => (SslMode::Require, Protection::Full),
+            Some(_) => {
+                let modes = "disable, prefer, require, verify-ca or verify-full";
+                return Err(wrong(format!("sslmode is one of {modes}")));
+            }
+        };
+        config.ssl_mode(ssl);
+        Ok(Self { config, protection, root })
+    }
+}
+
+fn decoded(value: &str) -> String {
+    url::form_urlencoded::parse(format!("v={value}").as_bytes())
+        .next()
+        .map_or_else(|| value.to_owned(), |(_, value)| value.into_owned())
+}
+
+fn connector(protection: Protection, root: Option<&std::path::Path>) -> Result<TlsConnector, StoreError> {
+    let mut builder = TlsConnector::builder();
+    if let Some(path) = root {
+        let wrong = |error: String| StoreError::Unusable(format!("{}: {error}", path.display()));
+        let pem = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        for one in pem.split_inclusive("-----END CERTIFICATE-----").filter(|one| one.contains("BEGIN")) {
+            let certificate =
+                Certificate::from_pem(one.trim().as_bytes()).map_err(|error| wrong(error.to_string()))?;
+            builder.add_root_certificate(certificate);
+        }
+        builder.disable_built_in_roots(true);
+    }
+    match protection {
+        Protection::Unchecked => {
+            builder.danger_accept_invalid_certs(true).danger_accept_invalid_hostnames(true);
+        }
+        Protection::Signed => {
+            builder.danger_accept_invalid_hostnames(true);
+        }
+        Protection::Full => {}
+    }
+    builder.build().map_err(|error| StoreError::Unusable(format!("no TLS: {error}")))
+}

@@ -1,0 +1,139 @@
+//! What PostgreSQL's errors mean for the store.
+
+use std::error::Error as _;
+
+use deadpool_postgres::PoolError;
+use tokio_postgres::error::SqlState;
+
+use crate::ports::StoreError;
+
+/// Why a transaction did not happen.
+#[derive(Clone, Debug)]
+pub(super) enum Trouble {
+    /// It met another one: nothing was changed, and the same transaction may do better at once.
+    Conflict(String),
+    /// The store's own answer.
+    Store(StoreError),
+}
+
+impl Trouble {
+    /// Returns what callers of the store are told: a conflict that does not end counts as the store being away.
+    pub(super) fn told(self) -> StoreError {
+        match self {
+            Self::Conflict(text) => StoreError::Away(text),
+            Self::Store(error) => error,
+        }
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Of one of our own statements.
+impl From<tokio_postgres::Error> for Trouble {
+    fn from(error: tokio_postgres::Error) -> Self {
+        classify(&error, Whose::Ours)
+    }
+}
+
+impl From<PoolError> for Trouble {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => connecting(&error),
+            other => Self::Store(StoreError::Away(format!("no connection to the database: {other}"))),
+        }
+    }
+}
+
+/// Whose statement failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// One of ours: that it does not compile says that the tables are not what we made.
+    Ours,
+    /// A user's: that it does not compile is the user's error.
+    Theirs,
+}
+
+/// Classes an error, once and for all.
+pub(super) fn classify(error: &tokio_postgres::Error, whose: Whose) -> Trouble {
+    let text = text(error);
+    let Some(code) = error.code() else {
+        let gone = error.is_closed() || error.source().is_some_and(is_of_the_wire);
+        // The rest are the driver's own complaints: parameters or columns that do not fit.
+        return match (gone, whose) {
+            (true, _) => StoreError::Away(text).into(),
+            (false, Whose::Theirs) => StoreError::Refused(text).into(),
+            (false, Whose::Ours) => StoreError::Unusable(text).into(),
+        };
+    };
+    if CONFLICTS.contains(code) {
+        return Trouble::Conflict(text);
+    }
+    let by_owner = match whose {
+        Whose::Ours => StoreError::Unusable,
+        Whose::Theirs => StoreError::Refused,
+    };
+    // The first two characters are the class: https://www.postgresql.org/docs/current/errcodes-appendix.html
+    let store = match code.code().get(..2).unwrap_or_default() {
+        // A plan that was made before somebody changed a table is made anew by the next connection.
+        "0A" if text.contains("cached plan") => StoreError::Away(text),
+        // Data that do not fit, violated constraints, limits.
+        "21" | "22" | "23" | "44" | "54" => StoreError::Refused(text),
+        // Its words, names and rights.
+        "0A" | "26" | "2F" | "34" | "38" | "39" | "3F" | "42" | "P0" => by_owner(text),
+        // Login and database.
+        "28" | "3D" => StoreError::Unusable(text),
+        // Read-only: a standby, for the moment of a change-over. Connections, resources, operators, locks, and what
+        // PostgreSQL adds later: tried again rather than lost.
+        _ => StoreError::Away(text),
+    };
+    store.into()
+}
+
+/// Classes an error of connecting: a wrong password is a wrong configuration, but a server that is not there is away.
+pub(super) fn connecting(error: &tokio_postgres::Error) -> Trouble {
+    match error.code() {
+        Some(code) if WRONG_LOGIN.contains(code) => StoreError::Unusable(text(error)).into(),
+        Some(_) => classify(error, Whose::Ours),
+        None => StoreError::Away(text(error)).into(),
+    }
+}
+
+fn is_of_the_wire(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() != std::io::ErrorKind::InvalidInput)
+}
+
+/// A value that does not fit its parameter.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Unfit(pub(super) String);
+
+/// Says what went wrong in one line, with the server's own words.
+fn text(error: &tokio_postgres::Error) -> String {
+    if let Some(server) = error.as_db_error() {
+        let detail =
+            server.detail().map(|detail| format!(" ({})", detail.replace('\n', " "))).unwrap_or_default();
+        return format!("{}{detail} [{}]", server.message(), server.code().code());
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+const CONFLICTS: [SqlState; 3] =
+    [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED, SqlState::TRANSACTION_ROLLBACK];
+
+const WRONG_LOGIN: [SqlState; 3] =
+    [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION, SqlState::UNDEFINED_DATABASE];

@@ -1,0 +1,148 @@
+//! The ledger: who may carry a request out, how often it was tried, and whether it is done.
+//!
+//! Whoever reserves, ends or closes a request holds its row of the ledger first, then its row of the outbox.
+
+use std::time::Duration;
+
+use deadpool_postgres::Transaction;
+
+use super::error::Trouble;
+use super::queue::{self, execute};
+use super::{PostgresStore, in_transaction};
+use crate::adapters::store::requests::{capped, millis};
+use crate::ports::{Ledger, RequestEnding, Reservation, StoreError, StoreFuture};
+
+impl Ledger for PostgresStore {
+    fn reserve<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        lease: Duration,
+    ) -> StoreFuture<'a, Reservation> {
+        let until = now.saturating_add(millis(lease));
+        Box::pin(async move { in_transaction!(self, tx => reserve(&tx, id, owner, now, until)) })
+    }
+
+    fn defer<'a>(&'a self, id: &'a str, now: i64, not_before: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(async move { in_transaction!(self, tx => defer(&tx, id, now, not_before, reply)) })
+    }
+
+    fn attempt_failed<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(async move { in_transaction!(self, tx => end_attempt(&tx, id, reply, now)) })
+    }
+
+    fn died<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            in_transaction!(self, tx => queue::end_request(&tx, id, RequestEnding::Dead, why, now))
+        })
+    }
+}
+
+async fn reserve(
+    tx: &Transaction<'_>,
+    id: &str,
+    owner: &str,
+    now: i64,
+    until: i64,
+) -> Result<Reservation, Trouble> {
+    let mut entry = entry(tx, id).await?;
+    if entry.as_ref().is_some_and(|entry| entry.done) {
+        return Ok(Reservation::Done);
+    }
+    if let Some(wanted) = queue::wanted(tx, id).await? {
+        if wanted.is_withdrawn {
+            return Ok(Reservation::Withdrawn);
+        }
+        if let Some(why) = wanted.why {
+            queue::end(tx, wanted.row, RequestEnding::Withdrawn, why, now).await?;
+            return Ok(Reservation::Withdrawn);
+        }
+    }
+    if entry.is_none() {
+        // Of those who come first together one makes the row; the others wait, and find it.
+        execute(tx, FIRST, &[&id, &now]).await?;
+        entry = self::entry(tx, id).await?;
+        if entry.as_ref().is_some_and(|entry| entry.done) {
+            return Ok(Reservation::Done);
+        }
+    }
+    let held = entry.and_then(|entry| entry.held);
+    match &held {
+        Some((other, until)) if other != owner && *until > now => {
+            return Ok(Reservation::Held { until: *until });
+        }
+        Some(_) | None => {}
+    }
+    let begin = tx.prepare_cached(BEGIN).await?;
+    let attempt: i64 = tx.query_one(&begin, &[&id, &owner, &until, &now]).await?.try_get(0)?;
+    let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
+    // Whoever held it never said how it ended.
+    Ok(if held.is_some() { Reservation::Unknown { attempt } } else { Reservation::Ours { attempt } })
+}
+
+struct Entry {
+    done: bool,
+    held: Option<(String, i64)>,
+}
+
+/// Reads a row and holds it until the transaction ends.
+async fn entry(tx: &Transaction<'_>, id: &str) -> Result<Option<Entry>, Trouble> {
+    let statement =
+        tx.prepare_cached("SELECT done, owner, held_until FROM ledger WHERE request = $1 FOR UPDATE").await?;
+    let Some(row) = tx.query_opt(&statement, &[&id]).await? else { return Ok(None) };
+    let held = row.try_get::<_, Option<String>>(1)?.zip(row.try_get(2)?);
+    Ok(Some(Entry { done: row.try_get(0)?, held }))
+}
+
+async fn defer(
+    tx: &Transaction<'_>,
+    id: &str,
+    now: i64,
+    not_before: i64,
+    reply: &str,
+) -> Result<(), Trouble> {
+    end_attempt(tx, id, reply, now).await?;
+    if queue::put_back(tx, id, not_before, reply).await? {
+        return Ok(());
+    }
+    // Nothing is kept of it.
+    Err(StoreError::Refused(format!("the outbox has no request {id}, so it cannot wait there")).into())
+}
+
+/// The running attempt is over, and nobody holds the request any more.
+pub(super) async fn end_attempt(
+    tx: &Transaction<'_>,
+    id: &str,
+    reply: &str,
+    now: i64,
+) -> Result<(), Trouble> {
+    execute(tx, END_ATTEMPT, &[&id, &now, &capped(reply)]).await?;
+    execute(tx, RELEASE, &[&id, &now]).await.map(drop)
+}
+
+/// The other side has it: nobody will carry it out again.
+pub(super) async fn done(tx: &Transaction<'_>, id: &str, now: i64) -> Result<(), Trouble> {
+    execute(tx, DONE, &[&id, &now]).await.map(drop)
+}
+
+const FIRST: &str = "INSERT INTO ledger (request, attempts, done, changed_at) VALUES ($1, 0, false, $2)
+    ON CONFLICT (request) DO NOTHING";
+
+const BEGIN: &str = "WITH begun AS (
+        UPDATE ledger SET attempts = attempts + 1, owner = $2, held_until = $3, changed_at = $4 WHERE request = $1
+        RETURNING request, attempts),
+    written AS (
+        INSERT INTO request_attempts (request, attempt, began_at) SELECT request, attempts, $4 FROM begun
+        ON CONFLICT DO NOTHING)
+    SELECT attempts FROM begun";
+
+const END_ATTEMPT: &str = "WITH held AS (
+        SELECT request, attempts FROM ledger WHERE request = $1 AND owner IS NOT NULL FOR UPDATE)
+    UPDATE request_attempts a SET ended_at = $2, reply = $3 FROM held
+    WHERE a.request = held.request AND a.attempt = held.attempts AND a.ended_at IS NULL";
+
+const RELEASE: &str = "UPDATE ledger SET owner = NULL, held_until = NULL, changed_at = $2 WHERE request = $1";
+
+const DONE: &str = "INSERT INTO ledger AS l (request, attempts, done, changed_at) VALUES ($1, 0, true, $2)
+    ON CONFLICT (request) DO UPDATE SET done = true, changed_at = excluded.changed_at";
