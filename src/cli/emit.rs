@@ -42,8 +42,9 @@ pub(crate) fn run(global: &Global, arguments: &EmitArgs, terminal: &mut Terminal
     runtime.block_on(async {
         let codec = writing(&loaded.config, &[event.event_type()]).await?;
         let producer = Producer::start(&ProducerConfig::new(connection(&loaded.config)))?;
-        let published = Publisher::new(producer, codec).publish_one(&event).await?;
         let topic = event.event_type().topic;
+        producer.check(topic).await?;
+        let published = Publisher::new(producer, codec).publish_one(&event).await?;
         match arguments.output {
             Output::Json => terminal.json(&json!({
                 "topic": topic, "partition": published.partition.0, "offset": published.offset.0, "event_id": event.event_id(),

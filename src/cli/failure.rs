@@ -77,7 +77,7 @@ impl From<EdgeError> for Failure {
                 "check kafka.brokers and the broker's advertised listeners; `postroom demo` needs no broker at all",
             ),
             EdgeError::NotAuthorised(_) => Self::new(Exit::NotAuthorised, what)
-                .fix("grant the named operation to this user, or correct [kafka.sasl]"),
+                .fix("run what is named above as an administrator of Kafka, or correct [kafka.sasl]"),
             EdgeError::NoSuchTopic { .. } => {
                 Self::new(Exit::NotFound, what).fix("`postroom topics plan` shows what is missing, `topics apply` makes it")
             }

@@ -1,6 +1,6 @@
 //! `postroom import`: publishes a file of events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cli::args::{Global, ImportArgs};
 use crate::cli::exit::Exit;
@@ -41,6 +41,10 @@ pub(crate) fn run(global: &Global, arguments: &ImportArgs, terminal: &mut Termin
     runtime.block_on(async {
         let codec = writing(&loaded.config, &kinds(&events)).await?;
         let producer = Producer::start(&ProducerConfig::new(connection(&loaded.config)))?;
+        let topics: BTreeSet<_> = events.iter().map(|event| event.event_type().topic).collect();
+        for topic in topics {
+            producer.check(topic).await?;
+        }
         let mut publisher = Publisher::new(producer, codec);
         let bar = bar(u64::try_from(events.len()).unwrap_or_default(), "import");
         for event in events {

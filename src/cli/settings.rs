@@ -107,7 +107,8 @@ pub(crate) fn is_default(loaded: &Loaded, path: &str) -> bool {
     loaded.settings.iter().any(|setting| setting.path == path && setting.origin == Origin::Default)
 }
 
-fn environment() -> Vec<(String, String)> {
+/// Returns the process's variables.
+pub(crate) fn environment() -> Vec<(String, String)> {
     // Names and values that are not text cannot be settings.
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

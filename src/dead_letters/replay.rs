@@ -270,7 +270,7 @@ async fn mark(
         deliveries.push(delivery.map_err(|error| refused(&entry.place.topic, error))?);
     }
     for delivery in deliveries {
-        delivery.await.map_err(|error| EdgeError::Client(error.to_string()))?;
+        delivery.await.map_err(of_delivery)?;
     }
     Ok(())
 }
@@ -285,9 +285,14 @@ async fn pace(begun: tokio::time::Instant, count: usize, rate: Option<u32>) {
 fn refused(topic: &str, error: PublishError) -> EdgeError {
     match error {
         PublishError::NoSuchTopic(_) => missing(topic),
-        PublishError::NotAuthorised(_) => {
-            EdgeError::NotAuthorised(format!("Write on topic {topic} is needed"))
-        }
+        error => of_delivery(error),
+    }
+}
+
+fn of_delivery(error: PublishError) -> EdgeError {
+    match error {
+        PublishError::NotAuthorised { lacking, .. } => EdgeError::NotAuthorised(lacking),
+        PublishError::NoSuchTopic(topic) => missing(&topic),
         error @ (PublishError::TooLarge(_) | PublishError::TimedOut(_) | PublishError::Failed { .. }) => {
             EdgeError::Client(error.to_string())
         }

@@ -200,7 +200,7 @@ impl Sorted {
                 self.hopeless.push(Hopeless { row, reason: Reason::TooLarge, why, record });
             }
             PublishError::NoSuchTopic(_)
-            | PublishError::NotAuthorised(_)
+            | PublishError::NotAuthorised { .. }
             | PublishError::TimedOut(_)
             | PublishError::Failed { .. } => {
                 self.back(row, error.to_string());
