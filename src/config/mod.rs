@@ -6,6 +6,7 @@
 
 mod check;
 mod choice;
+mod file;
 mod instance;
 mod leaf;
 mod librdkafka;
