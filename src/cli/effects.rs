@@ -61,6 +61,17 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
     Ok(enabled)
 }
 
+/// Returns the effects that are enabled and cannot run, with what they lack.
+pub(crate) fn lacking(config: &Config) -> Vec<(&'static str, &'static str)> {
+    let requests = requests(config);
+    let enabled = EFFECTS.into_iter().filter(|name| config.effects.named(name).enabled);
+    let lacking = enabled.filter_map(|name| match made(name, config, requests) {
+        Ok(Made::Lacking(what)) => Some((name, what)),
+        Ok(Made::Group(_)) | Err(_) => None,
+    });
+    lacking.collect()
+}
+
 /// What `notify` leaves for other effects: mails and deliveries are asked for only where they are carried out by some
 /// process of this configuration.
 fn requests(config: &Config) -> NotifySettings {
@@ -120,8 +131,8 @@ pub(crate) fn web_client(config: &Config) -> Result<WebClient, Failure> {
         .map_err(|why| Failure::new(Exit::Configuration, why))
 }
 
-/// Makes the group that purges caches, where there is one to purge.
-fn purge(config: &Config) -> Option<Group> {
+/// Makes the clients of the caches to purge.
+pub(crate) fn caches(config: &Config) -> Vec<Arc<dyn Cache>> {
     let settings = &config.purge;
     // From the inside outwards: pages are made of values.
     let mut caches: Vec<Arc<dyn Cache>> = Vec::new();
@@ -131,6 +142,12 @@ fn purge(config: &Config) -> Option<Group> {
     if !settings.urls.0.is_empty() || settings.surrogate_url.is_some() {
         caches.push(Arc::new(HttpCache::new(settings)));
     }
+    caches
+}
+
+/// Makes the group that purges caches, where there is one to purge.
+fn purge(config: &Config) -> Option<Group> {
+    let (settings, caches) = (&config.purge, caches(config));
     let purge = Group::batches("purge", Purge::new(settings, caches.clone()));
     (!caches.is_empty()).then(|| purge.of_types(&PURGED).depends_on("cache"))
 }
@@ -141,7 +158,22 @@ static PURGED: [EventType; 8] = Purge::TYPES;
 fn thumbnails(config: &Config) -> Option<Group> {
     let folder = config.objects.folder.as_ref()?;
     let settings = &config.thumbnails;
-    let pictures = PicturePool::new(WorkerSettings {
+    let (pictures, spec) = pictures(config);
+    let thumbnail = Thumbnail {
+        objects: Arc::new(Folder::new(folder)),
+        pictures: Arc::new(pictures),
+        spec,
+        max_bytes: settings.max_bytes.0,
+        prefix: settings.prefix.clone(),
+    };
+    let group = Group::each("thumbnails", thumbnail).concurrency(settings.workers);
+    Some(group.depends_on(OBJECTS).depends_on(PICTURES))
+}
+
+/// Makes the pool of picture workers, and says what it is to make.
+pub(crate) fn pictures(config: &Config) -> (PicturePool, ThumbnailSpec) {
+    let settings = &config.thumbnails;
+    let pool = PicturePool::new(WorkerSettings {
         program: settings.worker.clone().unwrap_or_else(own_program),
         workers: settings.workers.get(),
         memory: settings.memory.0,
@@ -152,15 +184,7 @@ fn thumbnails(config: &Config) -> Option<Group> {
         max_pixels: u64::from(settings.max_pixels.get()),
         quality: u8::try_from(settings.quality.get()).unwrap_or(u8::MAX),
     };
-    let thumbnail = Thumbnail {
-        objects: Arc::new(Folder::new(folder)),
-        pictures: Arc::new(pictures),
-        spec,
-        max_bytes: settings.max_bytes.0,
-        prefix: settings.prefix.clone(),
-    };
-    let group = Group::each("thumbnails", thumbnail).concurrency(settings.workers);
-    Some(group.depends_on(OBJECTS).depends_on(PICTURES))
+    (pool, spec)
 }
 
 /// This program, also where its file was replaced since it started.

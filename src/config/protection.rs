@@ -14,7 +14,8 @@ pub(super) fn check(kafka: &Kafka, reader: &mut Reader<'_>) {
 fn credentials(kafka: &Kafka, reader: &mut Reader<'_>) {
     let word = kafka.security.word();
     let sasl = matches!(kafka.security, Security::SaslPlaintext | Security::SaslSsl);
-    let complete = kafka.sasl.mechanism.is_some() && kafka.sasl.username.is_some() && kafka.sasl.password.is_some();
+    let complete =
+        kafka.sasl.mechanism.is_some() && kafka.sasl.username.is_some() && kafka.sasl.password.is_some();
     if sasl && !complete {
         let why = format!("{word} needs kafka.sasl.mechanism, username and password");
         reader.refuse("kafka.security", why, "set all three; the password best by kafka.sasl.password_file");
@@ -39,7 +40,11 @@ fn credentials(kafka: &Kafka, reader: &mut Reader<'_>) {
 fn certificates(kafka: &Kafka, reader: &mut Reader<'_>) {
     let tls = &kafka.tls;
     if matches!(kafka.security, Security::Plaintext | Security::SaslPlaintext) {
-        let set = [("ca", tls.ca.is_some()), ("certificate", tls.certificate.is_some()), ("key", tls.key.is_some())];
+        let set = [
+            ("ca", tls.ca.is_some()),
+            ("certificate", tls.certificate.is_some()),
+            ("key", tls.key.is_some()),
+        ];
         for (name, _) in set.into_iter().filter(|(_, is_set)| *is_set) {
             let why = format!("is set, but kafka.security = {:?} never uses it", kafka.security.word());
             reader.refuse(&format!("kafka.tls.{name}"), why, "set kafka.security = \"ssl\" or \"sasl_ssl\"");
@@ -61,7 +66,11 @@ fn readable(kafka: &Kafka, reader: &mut Reader<'_>) {
         let Some(file) = file else { continue };
         if let Some(why) = flaw(file) {
             let why = format!("{} {why}", file.display());
-            reader.refuse(&format!("kafka.tls.{name}"), why, "name a file in PEM format that this user can read");
+            reader.refuse(
+                &format!("kafka.tls.{name}"),
+                why,
+                "name a file in PEM format that this user can read",
+            );
         }
     }
 }

@@ -161,7 +161,8 @@ impl Allowed {
                 Ok((code, group.i32()?))
             })
         };
-        let described = parsed().map_err(|error: super::direct::Malformed| odd(direct, &error.to_string()))?;
+        let described =
+            parsed().map_err(|error: super::direct::Malformed| odd(direct, &error.to_string()))?;
         let bits = match described.first() {
             Some((0, bits)) => told(*bits),
             Some((GROUP_REFUSED, _)) => Some(0),

@@ -24,8 +24,8 @@ use crate::kafka::dead_letter::DeadLetterRoute;
 use crate::kafka::direct::Security;
 use crate::kafka::grant::{Need, Operation, lacking};
 use crate::kafka::metadata::{self, Reading};
-use crate::kafka::{access, errors, reach};
 use crate::kafka::topics::{ActualTopic, DesiredTopic, HEADER_ROOM, Plan, Step};
+use crate::kafka::{access, errors, reach};
 use crate::ports::{CommittedPosition, EdgeError, LogRange};
 
 /// A client for questions and changes. Its calls must be made within a tokio runtime.
@@ -139,7 +139,8 @@ impl Admin {
         if Security::of(&self.connection).protocol() != "plaintext" {
             // A cluster hides topics that we may not see: they would be made once more.
             let see = [Operation::Describe, Operation::DescribeConfigs];
-            let see = desired.iter().flat_map(|topic| see.map(|operation| Need::topic(operation, &topic.name)));
+            let see =
+                desired.iter().flat_map(|topic| see.map(|operation| Need::topic(operation, &topic.name)));
             let hidden = self.missing_rights(see.collect()).await.unwrap_or_default();
             if !hidden.is_empty() {
                 return Err(EdgeError::NotAuthorised(lacking(&hidden, &self.connection)));

@@ -83,7 +83,10 @@ fn partitions(source: &ActualTopic, letters: &ActualTopic) -> Option<Flaw> {
 fn retention(source: &ActualTopic, letters: &ActualTopic, kept: Duration) -> Option<Flaw> {
     let flaw = |is_grave, seen| Flaw { aspect: Aspect::Retention, is_grave, seen, fix: APPLY.to_owned() };
     if let Some(bytes) = number(letters, "retention.bytes").filter(|bytes| *bytes >= 0) {
-        let seen = format!("{}: retention.bytes = {bytes} removes dead letters by size, however young", letters.name);
+        let seen = format!(
+            "{}: retention.bytes = {bytes} removes dead letters by size, however young",
+            letters.name
+        );
         let fix = change(&letters.name, "retention.bytes", "-1");
         return Some(Flaw { aspect: Aspect::Retention, is_grave: false, seen, fix });
     }
@@ -102,7 +105,13 @@ fn retention(source: &ActualTopic, letters: &ActualTopic, kept: Duration) -> Opt
     };
     let wanted = sources.saturating_add(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
     let seen = || {
-        format!("{} keeps records for {}, its source {} for {}", letters.name, span(theirs), source.name, span(sources))
+        format!(
+            "{} keeps records for {}, its source {} for {}",
+            letters.name,
+            span(theirs),
+            source.name,
+            span(sources)
+        )
     };
     if theirs < sources {
         return Some(flaw(true, format!("{}: a dead letter of an old record is gone at once", seen())));
@@ -144,11 +153,13 @@ fn replication(topic: &ActualTopic) -> Option<Flaw> {
     let least = number(topic, LEAST)?;
     let (name, replicas, in_sync) = (&topic.name, i64::from(topic.replication), i64::from(topic.in_sync));
     if least > replicas {
-        let seen = format!("{name}: {LEAST} = {least}, but it has {replicas} replicas: nothing can be written");
+        let seen =
+            format!("{name}: {LEAST} = {least}, but it has {replicas} replicas: nothing can be written");
         return flaw(true, seen, change(name, LEAST, &replicas.saturating_sub(1).max(1).to_string()));
     }
     if in_sync < least {
-        let seen = format!("{name}: {in_sync} replicas are in step and {LEAST} = {least}: nothing can be written");
+        let seen =
+            format!("{name}: {in_sync} replicas are in step and {LEAST} = {least}: nothing can be written");
         return flaw(true, seen, "bring the brokers back that are away".to_owned());
     }
     if in_sync < replicas {
@@ -156,11 +167,15 @@ fn replication(topic: &ActualTopic) -> Option<Flaw> {
         return flaw(false, seen, "bring the brokers back that are away".to_owned());
     }
     if replicas > 1 && least == replicas {
-        let seen = format!("{name}: {LEAST} = {least} of {replicas} replicas: one broker that is away stops writing");
+        let seen = format!(
+            "{name}: {LEAST} = {least} of {replicas} replicas: one broker that is away stops writing"
+        );
         return flaw(false, seen, change(name, LEAST, &replicas.saturating_sub(1).to_string()));
     }
     if replicas > 1 && least == 1 {
-        let seen = format!("{name}: {LEAST} = 1 of {replicas} replicas: a record may be acknowledged by one broker alone");
+        let seen = format!(
+            "{name}: {LEAST} = 1 of {replicas} replicas: a record may be acknowledged by one broker alone"
+        );
         return flaw(false, seen, change(name, LEAST, "2"));
     }
     None

@@ -23,9 +23,9 @@ use tokio::sync::oneshot;
 
 use crate::event::RawRecord;
 use crate::kafka::client::ClientLog;
+use crate::kafka::commands::Command;
 use crate::kafka::config::{Connection, Role, millis};
 use crate::kafka::dead_letter::{self, DeadLetterRoute, LetterHeader};
-use crate::kafka::commands::Command;
 use crate::kafka::grant::{Need, Operation, lacking};
 use crate::kafka::{errors, reach};
 use crate::ports::{EdgeError, EdgeEvent, LogRange};

@@ -282,9 +282,8 @@ fn ends(
 ) -> Result<BTreeMap<i32, Range<i64>>, EdgeError> {
     let mut ends = BTreeMap::new();
     for number in partitions(connection, consumer, topic)? {
-        let (low, high) = consumer
-            .fetch_watermarks(topic, number, PATIENCE)
-            .map_err(|error| errors::of_request(&error))?;
+        let (low, high) =
+            consumer.fetch_watermarks(topic, number, PATIENCE).map_err(|error| errors::of_request(&error))?;
         if low < high {
             ends.insert(number, low..high);
         }

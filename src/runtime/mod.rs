@@ -37,6 +37,7 @@ pub use ending::Ending;
 pub use group::{Group, Position};
 pub(crate) use noting::describe;
 pub use service::{Broker, Service, StartError};
+pub(crate) use wiring::registry_server;
 pub use wiring::{connection, dead_letter_route};
 
 /// What the test bench shares with the workers.

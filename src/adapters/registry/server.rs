@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use reqwest::{Certificate, Client, RequestBuilder, StatusCode, Url, redirect};
+use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -190,6 +190,18 @@ impl RegistryServer {
         Ok(self.get::<Found>(&path).await?.map(|found| found.schema))
     }
 
+    /// Asks for its list of subjects; returns how many there are, and its time as it says it (`Date`).
+    ///
+    /// # Errors
+    /// As [`ServerError`].
+    pub async fn look(&self) -> Result<(usize, Option<String>), ServerError> {
+        let asked = self.client.get(self.url(&["subjects"])?);
+        let answer = self.send(asked).await?;
+        let date = answer.headers().get("date").and_then(|date| date.to_str().ok()).map(str::to_owned);
+        let subjects: Option<Vec<String>> = read(answer).await?;
+        Ok((subjects.unwrap_or_default().len(), date))
+    }
+
     /// Returns the schemas referred to, those that others need first.
     async fn referenced(&self, references: &[Reference]) -> Result<Vec<String>, ServerError> {
         let mut waiting: Vec<(Reference, usize)> = references.iter().map(|one| (one.clone(), 1)).collect();
@@ -217,32 +229,16 @@ impl RegistryServer {
 
     /// Asks, and reads the answer; `None` is "not found".
     async fn ask<V: DeserializeOwned>(&self, asked: RequestBuilder) -> Result<Option<V>, ServerError> {
+        read(self.send(asked).await?).await
+    }
+
+    async fn send(&self, asked: RequestBuilder) -> Result<Response, ServerError> {
         let asked = match &self.settings.credentials {
             Some(Credentials::Basic(name, password)) => asked.basic_auth(name, Some(password)),
             Some(Credentials::Bearer(token)) => asked.bearer_auth(token),
             None => asked,
         };
-        let away = |error: reqwest::Error| ServerError::Away(with_causes(&error.without_url()));
-        let answer = asked.header("accept", MEDIA_TYPE).send().await.map_err(away)?;
-        let status = answer.status();
-        let mut body = Vec::new();
-        let mut chunks = answer.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            body.extend_from_slice(&chunk.map_err(away)?);
-            if body.len() > LARGEST {
-                return Err(ServerError::Away(format!("its answer is larger than {LARGEST} bytes")));
-            }
-        }
-        let said = || format!("{status}: {:.300}", String::from_utf8_lossy(&body));
-        match status {
-            StatusCode::NOT_FOUND if is_its_own(&body) => Ok(None),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ServerError::Unauthorised(said())),
-            StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => Err(ServerError::Refused(said())),
-            status if status.is_success() => serde_json::from_slice(&body)
-                .map(Some)
-                .map_err(|error| ServerError::Away(format!("its answer is none of a registry: {error}"))),
-            _ => Err(ServerError::Away(said())),
-        }
+        asked.header("accept", MEDIA_TYPE).send().await.map_err(away)
     }
 
     fn url(&self, path: &[&str]) -> Result<Url, ServerError> {
@@ -259,6 +255,33 @@ impl SchemaSource for RegistryServer {
     fn schema(&self, name: SchemaRef) -> SchemaFuture<'_> {
         Box::pin(async move { self.find(name).await.map_err(|error| RegistryAway(error.to_string())) })
     }
+}
+
+/// Reads the answer; `None` is "not found".
+async fn read<V: DeserializeOwned>(answer: Response) -> Result<Option<V>, ServerError> {
+    let status = answer.status();
+    let mut body = Vec::new();
+    let mut chunks = answer.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        body.extend_from_slice(&chunk.map_err(away)?);
+        if body.len() > LARGEST {
+            return Err(ServerError::Away(format!("its answer is larger than {LARGEST} bytes")));
+        }
+    }
+    let said = || format!("{status}: {:.300}", String::from_utf8_lossy(&body));
+    match status {
+        StatusCode::NOT_FOUND if is_its_own(&body) => Ok(None),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ServerError::Unauthorised(said())),
+        StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => Err(ServerError::Refused(said())),
+        status if status.is_success() => serde_json::from_slice(&body)
+            .map(Some)
+            .map_err(|error| ServerError::Away(format!("its answer is none of a registry: {error}"))),
+        _ => Err(ServerError::Away(said())),
+    }
+}
+
+fn away(error: reqwest::Error) -> ServerError {
+    ServerError::Away(with_causes(&error.without_url()))
 }
 
 /// A registry says which of its things is not there; anything else that has no such path is no registry.

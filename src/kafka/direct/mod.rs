@@ -12,8 +12,8 @@ mod wire;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-pub(crate) use self::security::Security;
 use self::scram::{Hash, Scram};
+pub(crate) use self::security::Security;
 use self::stream::Stream;
 pub use self::trouble::Obstacle;
 pub(crate) use self::trouble::Trouble;
@@ -95,7 +95,9 @@ impl Direct {
         };
         // What has hung up may be a broker that starts, or a proxy without one: what it wants is believed when it says so.
         let hears = |stream: Result<Stream, Trouble>| {
-            stream.and_then(|stream| over(stream).handshake("PLAIN")).is_ok_and(|(code, _)| code != ILLEGAL_STATE)
+            stream
+                .and_then(|stream| over(stream).handshake("PLAIN"))
+                .is_ok_and(|(code, _)| code != ILLEGAL_STATE)
         };
         let mut direct = match Stream::open(broker, security, deadline) {
             Ok(stream) => over(stream),
@@ -197,8 +199,7 @@ impl Direct {
     fn token(&mut self, token: &[u8]) -> Result<Vec<u8>, Trouble> {
         let answer = self.ask(Api::SaslAuthenticate, Writer::default().bytes(token))?;
         let mut reader = Reader::new(&answer);
-        let parsed =
-            reader.i16().and_then(|code| Ok((code, reader.maybe_text()?, reader.bytes()?)));
+        let parsed = reader.i16().and_then(|code| Ok((code, reader.maybe_text()?, reader.bytes()?)));
         match parsed.map_err(|error| Trouble::Unknown(error.to_string()))? {
             (0, _, theirs) => Ok(theirs.to_vec()),
             (code, said, _) => {

@@ -123,8 +123,13 @@ mod tests {
         let scram = Scram::new(Hash::Sha512, "a,b=c", "p", "abc");
         assert_eq!(scram.first(), "n,,n=a=2Cb=3Dc,r=abc");
 
-        for server in ["", "r=abd1,s=AAAA,i=4096", "r=abc,s=AAAA,i=4096", "r=abc1,s=AAAA,i=0", "r=abc1,s=AAAA,i=99999999"]
-        {
+        for server in [
+            "",
+            "r=abd1,s=AAAA,i=4096",
+            "r=abc,s=AAAA,i=4096",
+            "r=abc1,s=AAAA,i=0",
+            "r=abc1,s=AAAA,i=99999999",
+        ] {
             assert!(scram.last(server).is_none(), "{server}");
         }
     }

@@ -93,12 +93,16 @@ impl Trouble {
                 Some(ca) => {
                     format!("its certificate was not issued by an authority in kafka.tls.ca = {ca} ({why})")
                 }
-                None => format!("its certificate was not issued by an authority that this system trusts ({why})"),
+                None => {
+                    format!("its certificate was not issued by an authority that this system trusts ({why})")
+                }
             },
             Self::WrongHost => "its certificate is for another host name".to_owned(),
             Self::Expired => "its certificate has expired".to_owned(),
             Self::ClientCertificate(why) => match security.certificate() {
-                Some(file) => format!("it does not accept our certificate kafka.tls.certificate = {file} ({why})"),
+                Some(file) => {
+                    format!("it does not accept our certificate kafka.tls.certificate = {file} ({why})")
+                }
                 None => format!("it wants a client certificate ({why})"),
             },
             Self::WantsCredentials => "it closes the connection, since it wants credentials".to_owned(),
@@ -130,12 +134,15 @@ impl Trouble {
                 "put the certificate of the broker's authority into that file".to_owned()
             }
             Self::Untrusted(_) => "set kafka.tls.ca to the certificate of the broker's authority".to_owned(),
-            Self::WrongHost => "name the broker in kafka.brokers as its certificate does, or have one issued that holds \
+            Self::WrongHost => {
+                "name the broker in kafka.brokers as its certificate does, or have one issued that holds \
                                 this name as subjectAltName"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::Expired => "renew it on the broker, and look at this machine's clock".to_owned(),
             Self::ClientCertificate(_) if security.certificate().is_some() => {
-                "it must be valid, for clients, and issued by an authority in the broker's ssl.truststore".to_owned()
+                "it must be valid, for clients, and issued by an authority in the broker's ssl.truststore"
+                    .to_owned()
             }
             Self::ClientCertificate(_) => "set kafka.tls.certificate and kafka.tls.key".to_owned(),
             Self::WantsCredentials => format!(
@@ -149,9 +156,11 @@ impl Trouble {
             Self::Mechanism(offered) => {
                 format!("set kafka.sasl.mechanism to one of {}", offered.join(", "))
             }
-            Self::Credentials(_) => "check kafka.sasl.username and kafka.sasl.password_file, and that the broker knows \
+            Self::Credentials(_) => {
+                "check kafka.sasl.username and kafka.sasl.password_file, and that the broker knows \
                                      this user for this mechanism"
-                .to_owned(),
+                    .to_owned()
+            }
         }
     }
 }

@@ -34,7 +34,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use self::writer::{Work, work, write};
-use crate::adapters::store::{NotificationRow, PositionRow, RequestStory, Summary};
+use crate::adapters::store::{NotificationRow, PositionRow, RequestStory, StoreLook, Summary};
 use crate::ports::{
     Applied, Claim, Expansion, FanOut, Guard, Param, Store, StoreError, StoreFuture, StoreId, Unit,
 };
@@ -102,6 +102,14 @@ impl SqliteStore {
         Ok(Self {
             inner: Arc::new(Inner { id, retention: settings.retention, writer, reader: Some(reader) }),
         })
+    }
+
+    /// Looks at the file without changing it. Blocks.
+    ///
+    /// # Errors
+    /// `Unusable` where the file is not ours, is damaged, or cannot be read; `Away` where another process keeps it locked.
+    pub fn look(path: &Path) -> Result<StoreLook, StoreError> {
+        schema::look(path, SqliteSettings::default().busy_timeout)
     }
 
     /// Makes tables in memory, which end with the last handle.
