@@ -229,7 +229,10 @@ pub(crate) struct DemoArgs {
 /// Arguments of `doctor`.
 #[derive(Args, Debug)]
 pub(crate) struct DoctorArgs {
-    /// Make these checks alone, separated by commas; docs/doctor.md lists them
+    /// List the checks, look at nothing
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Make these checks alone, separated by commas
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Where a running instance listens [default: the running demo, else http.listen]

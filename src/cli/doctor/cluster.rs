@@ -13,7 +13,7 @@ pub(crate) async fn brokers(patient: &Patient) -> Vec<Finding> {
         Ok(brokers) => brokers,
         Err(error) => {
             if matches!(error, EdgeError::Unreachable(_)) {
-                patient.not_reached();
+                return vec![not_reached(patient, error)];
             }
             return vec![Finding::of(&Failure::from(error))];
         }
@@ -55,6 +55,9 @@ pub(crate) fn identity(patient: &Patient) -> Vec<Finding> {
 pub(crate) async fn rights(patient: &Patient) -> Vec<Finding> {
     if patient.is_away() {
         return vec![Finding::skip(NOBODY)];
+    }
+    if let Err(error @ EdgeError::Unreachable(_)) = patient.admin.brokers().await {
+        return vec![not_reached(patient, error)];
     }
     let (needs, more) = (patient.needs(), patient.needs_of_operators());
     let asked = [needs.clone(), more.clone()].concat();
@@ -148,13 +151,17 @@ async fn known(patient: &Patient) -> Result<&Topics, Vec<Finding>> {
     }
     match patient.topics().await {
         Ok(topics) => Ok(topics),
-        // Told by the check of brokers.
-        Err(EdgeError::Unreachable(_)) => Err(vec![Finding::skip(NOBODY)]),
+        Err(error @ EdgeError::Unreachable(_)) => Err(vec![not_reached(patient, error.clone())]),
         Err(EdgeError::NotAuthorised(_)) => {
             Err(vec![Finding::skip("we may not see the topics: look at brokers and rights")])
         }
         Err(error) => Err(vec![Finding::of(&Failure::from(error.clone()))]),
     }
+}
+
+fn not_reached(patient: &Patient, error: EdgeError) -> Finding {
+    patient.not_reached();
+    Finding::of(&Failure::from(error))
 }
 
 fn listed(needs: &[Need]) -> String {

@@ -85,6 +85,12 @@ pub(crate) fn run(global: &Global, arguments: &DoctorArgs, terminal: &mut Termin
         return Err(Failure::new(Exit::Usage, format!("there is no check {odd:?}"))
             .fix(format!("choose from {}", names.join(", "))));
     }
+    if arguments.list {
+        for Check { name, about } in CHECKS {
+            terminal.line(&format!("{name:12} {about}"))?;
+        }
+        return Ok(Exit::Ok);
+    }
     let loaded = loaded_for_demo(global, terminal)?;
     let _log = start_log(&loaded, None, terminal)?;
     let runtime = runtime()?;
