@@ -189,12 +189,12 @@ fn a_relay_a_cache_and_a_worker_that_do_not_work_are_told() {
     let (seen, fix) = failing(home.path(), "caches", &[&redis, "purge.redis_keys=post:{post_id}"]);
     assert!(seen.contains("not available") && fix.contains("[purge]"), "{seen} {fix}");
 
-    let folder = format!("objects.folder={}", home.path().display());
+    let folder = format!("objects.source={}", home.path().display());
     well(home.path(), "pictures", &[&folder]);
     let (seen, fix) = failing(home.path(), "pictures", &[&folder, "thumbnails.worker=/bin/false"]);
     assert!(seen.contains("the worker does not work") && fix.contains("thumbnails.worker"), "{seen} {fix}");
-    let (seen, _fix) = failing(home.path(), "pictures", &["objects.folder=/nowhere"]);
-    assert!(seen.contains("objects.folder = /nowhere"), "{seen}");
+    let (seen, _fix) = failing(home.path(), "pictures", &["objects.source=/nowhere"]);
+    assert!(seen.contains("/nowhere"), "{seen}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod dlq;
 mod export;
+mod schemas;
 mod webhooks;
 
 use std::path::PathBuf;
@@ -13,6 +14,9 @@ pub(crate) use self::dlq::{
     DlqCommand, DlqDiscardArgs, DlqGroupsArgs, DlqLsArgs, DlqReplayArgs, DlqSelection, DlqShowArgs,
 };
 pub(crate) use self::export::{ExportCommand, K8sArgs, K8sPart, KedaArgs, KedaTrigger};
+pub(crate) use self::schemas::{
+    SchemasCheckArgs, SchemasCommand, SchemasDiffArgs, SchemasRegisterArgs, SchemasShowArgs,
+};
 pub(crate) use self::webhooks::{WebhooksAddArgs, WebhooksCommand, WebhooksRotateArgs, WebhooksTestArgs};
 use crate::cli::terminal::ColorChoice;
 use crate::ports::DocumentKind;
@@ -122,6 +126,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  postroom run -c postroom.toml\n  postroom run --effects notify --listen 127.0.0.1:0"
     )]
     Run(RunArgs),
+    /// Check, register, compare and show the schemas of events
+    #[command(subcommand)]
+    Schemas(SchemasCommand),
     /// Find posts and comments
     #[command(
         long_about = "Find posts and comments.\n\nAll words must be there; \"a phrase\" in quotes, the beginning of a word with *, -unwanted words, and author:, tag:, type:, after:, before: narrow it. It reads the configured store, or that of the running demo.",

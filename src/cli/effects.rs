@@ -7,19 +7,20 @@ use std::sync::Arc;
 use postroom_core::Ordering;
 
 use crate::adapters::cache::{HttpCache, RedisCache};
-use crate::adapters::objects::Folder;
+use crate::adapters::objects;
 use crate::adapters::pictures::{PicturePool, WorkerSettings};
 use crate::adapters::web::{WebClient, WebSettings};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::mail;
-use crate::config::Config;
+use crate::cli::settings::environment;
+use crate::config::{Config, Place, THUMBNAILS_DEADLINE};
 use crate::effects::webhooks;
 use crate::effects::{
     Notify, NotifySettings, OBJECTS, PICTURES, Project, Purge, Search, Thumbnail, Webhooks,
 };
 use crate::event::EventType;
-use crate::ports::{Cache, ThumbnailSpec};
+use crate::ports::{Cache, Objects, ThumbnailSpec};
 use crate::runtime::Group;
 
 /// The effects that come with Postroom.
@@ -102,7 +103,7 @@ fn made(name: &str, config: &Config, requests: NotifySettings) -> Result<Made, F
         ),
         "search" => Made::Group(Group::effect(Search)),
         "webhooks" => Made::Group(endpoints(config)?),
-        _ => set_up(thumbnails(config), "objects.folder is not set"),
+        _ => set_up(thumbnails(config)?, "objects.source is not set"),
     })
 }
 
@@ -155,19 +156,28 @@ fn purge(config: &Config) -> Option<Group> {
 static PURGED: [EventType; 8] = Purge::TYPES;
 
 /// Makes the group that shrinks pictures. Runs beyond the workers would wait for each other while their deadlines run.
-fn thumbnails(config: &Config) -> Option<Group> {
-    let folder = config.objects.folder.as_ref()?;
+fn thumbnails(config: &Config) -> Result<Option<Group>, Failure> {
+    let places = config.objects.source.as_ref().zip(config.objects.target());
+    let Some((source, target)) = places else { return Ok(None) };
     let settings = &config.thumbnails;
     let (pictures, spec) = pictures(config);
     let thumbnail = Thumbnail {
-        objects: Arc::new(Folder::new(folder)),
+        source: open(source, config)?,
+        target: open(target, config)?,
         pictures: Arc::new(pictures),
         spec,
         max_bytes: settings.max_bytes.0,
         prefix: settings.prefix.clone(),
     };
-    let group = Group::each("thumbnails", thumbnail).concurrency(settings.workers);
-    Some(group.depends_on(OBJECTS).depends_on(PICTURES))
+    let group =
+        Group::each("thumbnails", thumbnail).concurrency(settings.workers).deadline(THUMBNAILS_DEADLINE);
+    Ok(Some(group.depends_on(OBJECTS).depends_on(PICTURES)))
+}
+
+/// Makes the store of objects of a place.
+pub(crate) fn open(place: &Place, config: &Config) -> Result<Arc<dyn Objects>, Failure> {
+    objects::open(place, &config.s3, &environment())
+        .map_err(|why| Failure::new(Exit::Configuration, format!("{place}: {why}")))
 }
 
 /// Makes the pool of picture workers, and says what it is to make.

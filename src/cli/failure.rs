@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::adapters::registry::ServerError;
 use crate::cli::exit::Exit;
 use crate::config::Problems;
 use crate::ports::{EdgeError, StoreError};
@@ -89,6 +90,23 @@ impl From<EdgeError> for Failure {
             EdgeError::Configuration(_) => Self::new(Exit::Configuration, what),
             EdgeError::CloseTimedOut => Self::new(Exit::Unfinished, what),
             EdgeError::Client(_) => Self::new(Exit::Internal, what),
+        }
+    }
+}
+
+impl From<ServerError> for Failure {
+    fn from(error: ServerError) -> Self {
+        let what = error.to_string();
+        match error {
+            ServerError::Away(_) => {
+                Self::new(Exit::Unavailable, what).fix("start the registry, or correct registry.url")
+            }
+            ServerError::Unauthorised(_) => Self::new(Exit::NotAuthorised, what),
+            ServerError::Refused(_) => Self::new(Exit::Configuration, what)
+                .fix("`postroom schemas check` says what is not compatible"),
+            ServerError::Unregistered { .. } => Self::new(Exit::Configuration, what)
+                .fix("run `postroom schemas register`, or set registry.auto_register = true"),
+            ServerError::Foreign(_) => Self::new(Exit::Data, what),
         }
     }
 }

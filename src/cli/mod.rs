@@ -95,6 +95,7 @@ fn dispatch(cli: &Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
             mail::preview::run(&cli.global, arguments, terminal)
         }
         Command::Run(arguments) => run::run(&cli.global, arguments, terminal),
+        Command::Schemas(command) => schemas::run(&cli.global, command, terminal),
         Command::Search(arguments) => search::run(&cli.global, arguments, terminal),
         Command::Show(arguments) => show::run(&cli.global, arguments, terminal),
         Command::Status(arguments) => status::run(&cli.global, arguments, terminal),

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::adapters::registry::ServerError;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::settings::start_log;
@@ -119,14 +118,7 @@ impl From<StartError> for Failure {
             StartError::NothingToDo | StartError::Schemas(_) => {
                 Self::new(Exit::Configuration, error.to_string())
             }
-            StartError::Registry(ServerError::Unauthorised(_)) => {
-                Self::new(Exit::NotAuthorised, error.to_string())
-            }
-            StartError::Registry(ServerError::Refused(_)) => {
-                Self::new(Exit::Configuration, error.to_string())
-            }
-            StartError::Registry(ServerError::Away(_)) => Self::new(Exit::Unavailable, error.to_string())
-                .fix("start the registry, or correct registry.url"),
+            StartError::Registry(error) => error.into(),
             StartError::Kafka(error) => error.into(),
             StartError::Store(error) => error.into(),
             StartError::Metrics(error) => error.into(),

@@ -61,7 +61,10 @@ pub(crate) fn loaded_for_cluster(global: &Global, terminal: &Terminal) -> Result
         setting: "kafka.brokers".to_owned(),
         value: demo.brokers,
     };
-    loaded_with(global, vec![brokers], terminal)
+    let mut loaded = loaded_with(global, vec![brokers], terminal)?;
+    // A demo's records name the schemas that are built in.
+    loaded.config.registry.url = None;
+    Ok(loaded)
 }
 
 /// Loads it for a command that looks at everything: where neither brokers nor a store are named and a demo runs, that
@@ -124,7 +127,8 @@ pub(crate) fn is_default(loaded: &Loaded, path: &str) -> bool {
     loaded.settings.iter().any(|setting| setting.path == path && setting.origin == Origin::Default)
 }
 
-fn environment() -> Vec<(String, String)> {
+/// Returns the process's variables.
+pub(crate) fn environment() -> Vec<(String, String)> {
     // Names and values that are not text cannot be settings.
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -12,6 +12,7 @@ mod librdkafka;
 mod lines;
 mod load;
 mod mail;
+mod objects;
 mod part;
 mod pattern;
 mod problem;
@@ -27,17 +28,19 @@ mod store;
 mod thumbnails;
 mod webhooks;
 
+pub(crate) use check::THUMBNAILS_DEADLINE;
 pub use instance::InstanceId;
 pub use leaf::{Broker, Brokers, Listen, Template};
 pub use librdkafka::RawProperties;
 pub use load::{Flag, Loaded, Origin, Setting, Sources, load};
 pub(crate) use mail::MAILS_AT_ONCE;
 pub use mail::{MailSection, MailSecurity, OnUnknown, Relay, Sender, UrlTemplate};
+pub use objects::{Objects, Place, S3Section};
 pub use pattern::{CacheUrl, Field, KeyPatterns, Pattern, Piece, UrlPatterns};
 pub use problem::{Problem, Problems};
 pub use purge::{HeaderName, HostName, Purge, RedisUrl};
 pub use reference::reference;
-pub use registry::Registry;
+pub use registry::{Registry, SubjectStrategy};
 pub use secret::Secret;
 pub use sections::{
     Admin, Backoff, Config, DeadLetterLimit, Effect, Effects, GroupProtocol, Http, Kafka, Log, LogFormat,
@@ -46,5 +49,5 @@ pub use sections::{
 pub use size::ByteSize;
 pub(crate) use span::parse as parse_span;
 pub use store::{PostgresUrl, StoreSection, StoreUrl};
-pub use thumbnails::{Objects, Thumbnails, Widths};
+pub use thumbnails::{Thumbnails, Widths};
 pub use webhooks::{Allowed, AllowedHosts, Ports, Webhooks};

@@ -12,13 +12,14 @@ use crate::config::leaf::{Brokers, Listen, Template};
 use crate::config::librdkafka::RawProperties;
 use crate::config::load::Reader;
 use crate::config::mail::MailSection;
+use crate::config::objects::{Objects, S3Section};
 use crate::config::part::{Described, Part, join, section};
 use crate::config::purge::Purge;
 use crate::config::registry::Registry;
 use crate::config::secret::Secret;
 use crate::config::size::ByteSize;
 use crate::config::store::StoreSection;
-use crate::config::thumbnails::{Objects, Thumbnails};
+use crate::config::thumbnails::Thumbnails;
 use crate::config::webhooks::Webhooks;
 
 section! {
@@ -44,6 +45,8 @@ section! {
         objects: Objects = Objects::default(),
         /// Where schemas are found.
         registry: Registry = Registry::default(),
+        /// How buckets are reached.
+        s3: S3Section = S3Section::default(),
         /// How the process ends.
         shutdown: Shutdown = Shutdown::default(),
         /// Where positions and effects are kept.
@@ -218,7 +221,7 @@ section! {
         concurrency: Option<NonZeroUsize> = None,
         /// How many records an effect in the store takes in one transaction. Where it is not set, the effect's own: 500.
         batch: Option<NonZeroUsize> = None,
-        /// How long one attempt may take before it is cancelled. Where it is not set, the effect's own: 30s.
+        /// How long one attempt may take before it is cancelled. Where it is not set, the effect's own: 30s, for `thumbnails` 60s.
         deadline: Option<Duration> = None,
         /// Where a group that is new begins.
         start: Start = Start::Earliest,

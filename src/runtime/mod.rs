@@ -37,8 +37,9 @@ pub use ending::Ending;
 pub use group::{Group, Position};
 pub(crate) use noting::describe;
 pub use service::{Broker, Service, StartError};
-pub(crate) use wiring::registry_server;
+
 pub use wiring::{connection, dead_letter_route};
+pub(crate) use wiring::{registering, registry_server};
 
 /// What the test bench shares with the workers.
 pub(crate) mod bench {

@@ -24,7 +24,7 @@ use crate::runtime::helpers::Helpers;
 use crate::runtime::inbox::Control;
 use crate::runtime::logs::Logs;
 use crate::runtime::relay::{Relay, Routes};
-use crate::runtime::schemas::Schemas;
+use crate::runtime::schemas::{REGISTRY, Schemas};
 use crate::runtime::start::StartRules;
 use crate::runtime::threads::HandlerThreads;
 use crate::runtime::wiring;
@@ -98,9 +98,14 @@ impl Service {
             return Err(StartError::NothingToDo);
         }
         let (codec, server) = wiring::schemas(config).map_err(StartError::Schemas)?;
+        let server = server.map(|server| {
+            let metrics = metrics.clone();
+            server.metered(Arc::new(move |answer| metrics.registry_asked(answer)))
+        });
         if let Some(server) = &server {
             // What the relay publishes.
-            server.register_kinds(&codec, &[MailRequested::TYPE, WebhookRequested::TYPE]).await?;
+            let kinds = [MailRequested::TYPE, WebhookRequested::TYPE];
+            server.prepare_kinds(&codec, &kinds, wiring::registering(config)).await?;
         }
         let store = AnyStore::open(config).await?;
         let producer = Producer::start(&wiring::producer(config))?;
@@ -195,7 +200,8 @@ impl Service {
         let effect = config.effects.named(&group.name);
         let consumer = wiring::consumer(config, &group, &effect, self.store.id(), share, broker);
         let topics = consumer.topics.clone();
-        let metrics = Arc::new(self.metrics.group(&shape(&consumer, &group))?);
+        let shape = shape(&consumer, &group, self.schemas.is_some());
+        let metrics = Arc::new(self.metrics.group(&shape)?);
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
         let mut desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), store)
             .noting(self.metrics.board().journal());
@@ -277,7 +283,7 @@ async fn keep_expanding(store: impl FanOut) -> Result<(), StoreError> {
     }
 }
 
-fn shape(consumer: &ConsumerConfig, group: &Group) -> GroupShape {
+fn shape(consumer: &ConsumerConfig, group: &Group, asks_registry: bool) -> GroupShape {
     let topics = consumer.topics.iter().map(|topic| TopicShape {
         topic: topic.clone(),
         event_types: group
@@ -293,6 +299,7 @@ fn shape(consumer: &ConsumerConfig, group: &Group) -> GroupShape {
         topics: topics.collect(),
         dependencies: std::iter::once(STORE)
             .chain(group.dependencies.iter().copied())
+            .chain(asks_registry.then_some(REGISTRY))
             .map(str::to_owned)
             .collect(),
         poll_interval_limit: consumer.max_poll_interval,

@@ -9,8 +9,8 @@ use prometheus::{
     Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::telemetry::Board;
 use crate::telemetry::group::{GroupMetrics, GroupShape};
+use crate::telemetry::{Board, RegistryAnswer};
 
 /// A metric family as the reference describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +165,8 @@ families! {
         "Mails and deliveries that are asked for and not at their end, in the store.";
     outbox_oldest: gauge "postroom_outbox_oldest_timestamp_seconds" []
         "Since when the oldest one that is due waits to be published; 0 where none waits.";
+    registry_requests: counter "postroom_schema_registry_requests_total" ["outcome"]
+        "Requests to the schema registry by how they ended.";
     log_events: counter "postroom_log_events_total" ["level"]
         "Log events, those that were left out as repeats included.";
     drain_seconds: DRAIN "postroom_shutdown_drain_seconds" []
@@ -230,6 +232,9 @@ impl Metrics {
         families.drain_seconds.get_metric_with_label_values::<&str>(&[])?;
         families.outbox_pending.get_metric_with_label_values::<&str>(&[])?;
         families.outbox_oldest.get_metric_with_label_values::<&str>(&[])?;
+        for answer in RegistryAnswer::ALL {
+            families.registry_requests.get_metric_with_label_values(&[answer.word()])?;
+        }
         for level in LEVELS {
             families.log_events.get_metric_with_label_values(&[level])?;
         }
@@ -253,6 +258,13 @@ impl Metrics {
     pub fn drained(&self, took: Duration) {
         if let Ok(drain) = self.families.drain_seconds.get_metric_with_label_values::<&str>(&[]) {
             drain.observe(took.as_secs_f64());
+        }
+    }
+
+    /// Counts a request to the schema registry.
+    pub fn registry_asked(&self, answer: RegistryAnswer) {
+        if let Ok(count) = self.families.registry_requests.get_metric_with_label_values(&[answer.word()]) {
+            count.inc();
         }
     }
 

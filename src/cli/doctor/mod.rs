@@ -67,7 +67,7 @@ pub(crate) const CHECKS: [Check; 18] = [
     },
     Check {
         name: "pictures",
-        about: "whether the picture worker works, and the folder of objects can be written",
+        about: "whether the picture worker works, and the objects can be reached and written",
     },
     Check { name: "caches", about: "whether the caches let us purge" },
     Check { name: "clock", about: "whether this machine's clock agrees with those of others" },

@@ -7,7 +7,8 @@ use crate::cli::doctor::finding::Finding;
 use crate::cli::doctor::host::writable;
 use crate::cli::doctor::patient::{Patient, kinds};
 use crate::cli::{effects, mail as mails, schemas};
-use crate::ports::{CacheError, MailError, Pictures, Stale};
+use crate::config::Place;
+use crate::ports::{CacheError, MailError, ObjectError, Pictures, Stale};
 use crate::runtime::registry_server;
 
 pub(crate) fn effects(patient: &Patient) -> Vec<Finding> {
@@ -72,7 +73,9 @@ fn refused(error: &ServerError) -> Finding {
             ServerError::Unauthorised(_) => {
                 "correct registry.username and registry.password_file, or registry.token_file"
             }
-            ServerError::Refused(_) => "correct registry.url",
+            ServerError::Refused(_) | ServerError::Unregistered { .. } | ServerError::Foreign(_) => {
+                "correct registry.url"
+            }
         },
     )
 }
@@ -108,16 +111,20 @@ pub(crate) async fn mail(patient: &Patient) -> Vec<Finding> {
 }
 
 pub(crate) async fn pictures(patient: &Patient) -> Vec<Finding> {
-    let Some(folder) = patient.config.objects.folder.clone() else {
-        return vec![Finding::skip("objects.folder is not set: no thumbnails are made")];
+    let objects = &patient.config.objects;
+    let (Some(source), Some(target)) = (&objects.source, objects.target()) else {
+        return vec![Finding::skip("objects.source is not set: no thumbnails are made")];
     };
-    let mut findings = Vec::new();
-    match writable(&folder) {
-        Ok(()) => findings.push(Finding::ok(format!("{} can be written", folder.display()))),
-        Err(why) => findings.push(Finding::fail(
-            format!("objects.folder = {}: {why}", folder.display()),
+    let mut findings = vec![place("objects.source", source, patient).await];
+    if let Place::Folder(folder) = target
+        && let Err(why) = writable(folder)
+    {
+        findings.push(Finding::fail(
+            format!("thumbnails go to {target}: {why}"),
             "make the folder, and let this user write to it",
-        )),
+        ));
+    } else if target != source {
+        findings.push(place("objects.target", target, patient).await);
     }
     let (pool, spec) = effects::pictures(&patient.config);
     findings.push(match pool.thumbnails(dot(), &spec).await {
@@ -128,6 +135,23 @@ pub(crate) async fn pictures(patient: &Patient) -> Vec<Finding> {
         ),
     });
     findings
+}
+
+/// Asks a place for an object that is not there.
+async fn place(setting: &str, place: &Place, patient: &Patient) -> Finding {
+    let asked = match effects::open(place, &patient.config) {
+        Ok(objects) => objects.read(NOTHING, 1).await,
+        Err(failure) => return Finding::of(&failure),
+    };
+    let seen = |why: &dyn std::fmt::Display| format!("{setting} = {place}: {why}");
+    match asked {
+        Ok(_) | Err(ObjectError::NotFound(_) | ObjectError::TooLarge { .. }) => {
+            Finding::ok(format!("{setting} = {place} answers"))
+        }
+        Err(error @ (ObjectError::Away(_) | ObjectError::Failed { .. } | ObjectError::BadKey { .. })) => {
+            Finding::fail(seen(&error), "make it and let this user in, or correct [objects] and [s3]")
+        }
+    }
 }
 
 /// A picture of two by two pixels.

@@ -129,11 +129,12 @@ impl Patient {
             needs.extend(read.map(|topic| Need::topic(Operation::Read, topic)));
             needs.extend(member.letters.iter().map(|pair| Need::topic(Operation::Write, &pair.letters)));
         }
-        // What the relay publishes.
-        needs.extend(
-            [MailRequested::TYPE, WebhookRequested::TYPE]
-                .map(|kind| Need::topic(Operation::Write, kind.topic)),
-        );
+        // What the relay publishes, where somebody carries it out.
+        let requests = [("mail", MailRequested::TYPE), ("webhooks", WebhookRequested::TYPE)];
+        let asked_for = requests.iter().filter(|(name, _)| {
+            self.config.effects.named(name).enabled && self.lacking.iter().all(|(lacking, _)| lacking != name)
+        });
+        needs.extend(asked_for.map(|(_, kind)| Need::topic(Operation::Write, kind.topic)));
         needs.sort();
         needs.dedup();
         needs
