@@ -520,3 +520,24 @@ fn exit_codes_are_those_of_the_documents() {
         }
     }
 }
+
+#[test]
+fn a_preview_says_where_an_event_is_too_old_for_a_mail() {
+    let home = tempfile::tempdir().unwrap();
+    let preview = |occurred_at: &str| {
+        let event = format!(
+            r#"{{"type":"user.registered","event_id":"e1","user_id":"ana","email":"ana@example.org","occurred_at":"{occurred_at}"}}"#
+        );
+        std::fs::write(home.path().join("event.json"), event).unwrap();
+        postroom(home.path()).args(["mail", "preview", "event.json"]).output().unwrap()
+    };
+
+    let (old, young) = (preview("2020-01-01T00:00:00Z"), preview("2999-01-01T00:00:00Z"));
+
+    assert!(
+        out(&old).contains("Subject: ") && err(&old).contains("mail.max_age = 2d: no mail"),
+        "{}",
+        err(&old)
+    );
+    assert!(out(&young).contains("Subject: ") && !err(&young).contains("max_age"), "{}", err(&young));
+}
