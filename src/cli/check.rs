@@ -1,5 +1,6 @@
 //! `postroom check`: the configuration and the schemas, without a network.
 
+use crate::adapters::store::AnyStore;
 use crate::cli::args::{CheckArgs, Global};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -13,6 +14,7 @@ pub(crate) fn run(global: &Global, arguments: &CheckArgs, terminal: &mut Termina
     let loaded = loaded(global, terminal)?;
     codec(&loaded.config)?;
     connection(&loaded.config).check()?;
+    AnyStore::check(&loaded.config)?;
     mail::check(&loaded.config)?;
     let schemas = match &loaded.config.registry.directory {
         None => "those built in".to_owned(),
@@ -28,6 +30,7 @@ pub(crate) fn run(global: &Global, arguments: &CheckArgs, terminal: &mut Termina
         if effects.is_empty() { "none is enabled".to_owned() } else { effects.join(", ") }
     ))?;
     terminal.line(&format!("schemas   {schemas}"))?;
+    terminal.line(&format!("store     {}", loaded.config.store.url))?;
     if effects.is_empty() {
         return Err(Failure::new(Exit::Configuration, "no effect is enabled, so there is nothing to run")
             .fix("set effects.NAME.enabled = true for one of them"));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::adapters::mail_sink::{MailSink, SunkMail};
 use crate::adapters::objects::Folder;
-use crate::adapters::store::SqliteStore;
+use crate::adapters::store::AnyStore;
 use crate::console::{Gallery, GalleryFuture, Mail, MailLine, Mailbox, Thumb};
 use crate::ports::Objects;
 
@@ -33,7 +33,7 @@ fn line(mail: &SunkMail) -> MailLine {
 
 /// The thumbnails that a store knows of, in a folder.
 pub(crate) struct MadeThumbs {
-    pub(crate) store: SqliteStore,
+    pub(crate) store: AnyStore,
     pub(crate) objects: Folder,
 }
 

@@ -1,8 +1,7 @@
 //! `postroom search`: what is found in the store.
 
-use std::path::Path;
 
-use crate::adapters::store::SqliteStore;
+use crate::adapters::store::AnyStore;
 use crate::cli::args::{Global, Output, SearchArgs};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -10,17 +9,20 @@ use crate::cli::running::Running;
 use crate::cli::serving::runtime;
 use crate::cli::settings::{is_default, loaded};
 use crate::cli::terminal::{Style, Terminal};
-use crate::config::StoreUrl;
+use crate::config::{Config, StoreUrl};
 use crate::console::search::Answer;
 use crate::event::time;
 use crate::ports::{DocumentKind, Search, SearchHit, SearchPage, SearchRequest, Snippet};
 
 pub(crate) fn run(global: &Global, arguments: &SearchArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
-    let loaded = loaded(global, terminal)?;
-    let StoreUrl::Sqlite(configured) = loaded.config.store.url.clone();
-    let of_the_demo = || Running::find().filter(|_| is_default(&loaded, "store.url"));
-    let path = of_the_demo().map_or(configured, |demo| demo.store.trim_start_matches("sqlite:").into());
-    let page = runtime()?.block_on(find(&path, &request(arguments)))?;
+    let mut loaded = loaded(global, terminal)?;
+    if is_default(&loaded, "store.url")
+        && let Some(demo) = Running::find()
+    {
+        let path = demo.store.trim_start_matches("sqlite:");
+        loaded.config.store.url = StoreUrl::Sqlite(path.into());
+    }
+    let page = runtime()?.block_on(find(&loaded.config, &request(arguments)))?;
     match arguments.output {
         Output::Json => terminal.json(&Answer::of(&page))?,
         Output::Text => {
@@ -33,12 +35,13 @@ pub(crate) fn run(global: &Global, arguments: &SearchArgs, terminal: &mut Termin
     Ok(if page.total == 0 { Exit::No } else { Exit::Ok })
 }
 
-async fn find(path: &Path, request: &SearchRequest) -> Result<SearchPage, Failure> {
-    if !path.exists() {
-        return Err(Failure::new(Exit::NotFound, format!("there is no store at {}", path.display()))
+async fn find(config: &Config, request: &SearchRequest) -> Result<SearchPage, Failure> {
+    let url = &config.store.url;
+    if !AnyStore::may_be_there(url) {
+        return Err(Failure::new(Exit::NotFound, format!("there is no store at {url}"))
             .fix("name it with -c FILE or --set store.url=sqlite:PATH, or start `postroom demo`"));
     }
-    Ok(SqliteStore::open(path)?.search(request).await?)
+    Ok(AnyStore::open(config).await?.search(request).await?)
 }
 
 fn request(arguments: &SearchArgs) -> SearchRequest {

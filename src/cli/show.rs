@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use postroom_core::{Offset, Partition, Topic, TopicPartition};
 
-use crate::adapters::store::SqliteStore;
+use crate::adapters::store::AnyStore;
 use crate::cli::args::{Global, Output, ShowArgs};
 use crate::cli::effects::groups;
 use crate::cli::exit::Exit;
@@ -19,7 +19,7 @@ use crate::cli::serving::runtime;
 use crate::cli::settings::{is_default, loaded_for_cluster, start_log};
 use crate::cli::terminal::{Style, Terminal};
 use crate::codec::Codec;
-use crate::config::{Config, Loaded, StoreUrl};
+use crate::config::{Config, Loaded};
 use crate::console::{
     Caused, Mark, Material, Standing, Story, caused, from_now, marked, masked, masked_fields, rfc3339,
     standing, tell,
@@ -146,7 +146,7 @@ async fn story(
     let marks = marks(connection, config, groups, &place, &peer.status()).await?;
     let caused = match (&told, &described.id) {
         (Some(told), _) => told.caused.clone(),
-        (None, Some(id)) => of_store(&config.store.url, id).await?,
+        (None, Some(id)) => of_store(config, id).await?,
         (None, None) => Vec::new(),
     };
     let material = Material {
@@ -206,14 +206,12 @@ async fn marks(
     Ok(marks)
 }
 
-/// Reads what an event caused from the store's file, where there is one.
-async fn of_store(url: &StoreUrl, id: &str) -> Result<Vec<Caused>, Failure> {
-    let StoreUrl::Sqlite(path) = url.clone();
-    if !path.exists() {
+/// Reads what an event caused from the store, where there is one.
+async fn of_store(config: &Config, id: &str) -> Result<Vec<Caused>, Failure> {
+    if !AnyStore::may_be_there(&config.store.url) {
         return Ok(Vec::new());
     }
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path)).await;
-    let store = opened.map_err(|error| Failure::new(Exit::Internal, error.to_string()))??;
+    let store = AnyStore::open(config).await?;
     Ok(caused(&store, id).await?)
 }
 

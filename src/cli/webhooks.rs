@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::adapters::store::SqliteStore;
+use crate::adapters::store::AnyStore;
 use crate::cli::args::{
     Global, Output, WebhooksAddArgs, WebhooksCommand, WebhooksRotateArgs, WebhooksTestArgs,
 };
@@ -15,7 +15,7 @@ use crate::cli::failure::Failure;
 use crate::cli::serving::runtime;
 use crate::cli::settings::{loaded_for_store, start_log};
 use crate::cli::terminal::{Terminal, table};
-use crate::config::{Config, StoreUrl};
+use crate::config::Config;
 use crate::effects::webhooks::{check_secret, request};
 use crate::event::{BlogEvent, time};
 use crate::ports::{Endpoint, Endpoints, Web, WebError};
@@ -28,18 +28,17 @@ pub(crate) fn run(
     let loaded = loaded_for_store(global, terminal)?;
     let _log = start_log(&loaded, None, terminal)?;
     let config = &loaded.config;
-    let StoreUrl::Sqlite(path) = &config.store.url;
-    if !path.exists() {
+    let url = &config.store.url;
+    if !AnyStore::may_be_there(url) {
         let made = matches!(command, WebhooksCommand::Add(_));
         if !made {
-            return Err(Failure::new(Exit::NotFound, format!("there is no store at {}", path.display()))
+            return Err(Failure::new(Exit::NotFound, format!("there is no store at {url}"))
                 .fix("name it with -c FILE or --set store.url=sqlite:PATH, or start `postroom demo`"));
         }
-        terminal.say(&format!("there is no store at {} yet: it is made", path.display()));
+        terminal.say(&format!("there is no store at {url} yet: it is made"));
     }
-    let store = SqliteStore::open(path)?;
-    let runtime = runtime()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
+        let store = AnyStore::open(config).await?;
         match command {
             WebhooksCommand::Add(arguments) => add(&store, config, arguments, terminal).await,
             WebhooksCommand::Enable(arguments) => {
@@ -63,7 +62,7 @@ pub(crate) fn run(
 }
 
 async fn add(
-    store: &SqliteStore,
+    store: &AnyStore,
     config: &Config,
     arguments: &WebhooksAddArgs,
     terminal: &mut Terminal,
@@ -104,7 +103,7 @@ async fn add(
     Ok(Exit::Ok)
 }
 
-async fn list(store: &SqliteStore, output: Output, terminal: &mut Terminal) -> Result<Exit, Failure> {
+async fn list(store: &AnyStore, output: Output, terminal: &mut Terminal) -> Result<Exit, Failure> {
     let endpoints = store.endpoints().await?;
     if output == Output::Json {
         let all: Vec<_> = endpoints.iter().map(endpoint_json).collect();
@@ -121,7 +120,7 @@ async fn list(store: &SqliteStore, output: Output, terminal: &mut Terminal) -> R
 }
 
 async fn rotate(
-    store: &SqliteStore,
+    store: &AnyStore,
     arguments: &WebhooksRotateArgs,
     terminal: &mut Terminal,
 ) -> Result<Exit, Failure> {
@@ -145,7 +144,7 @@ async fn rotate(
 }
 
 async fn ping(
-    store: &SqliteStore,
+    store: &AnyStore,
     config: &Config,
     arguments: &WebhooksTestArgs,
     terminal: &mut Terminal,
@@ -200,7 +199,7 @@ fn endpoint_json(endpoint: &Endpoint) -> Value {
     })
 }
 
-async fn named(store: &SqliteStore, id: &str) -> Result<Endpoint, Failure> {
+async fn named(store: &AnyStore, id: &str) -> Result<Endpoint, Failure> {
     store.endpoint(id).await?.ok_or_else(|| missing(id))
 }
 

@@ -16,6 +16,7 @@ pub(crate) fn check(config: &Config, reader: &mut Reader<'_>) {
     security(config, reader);
     topics(config, reader);
     memory(config, reader);
+    crate::config::store::check(&config.store, reader);
     crate::config::registry::check(&config.registry, reader);
     mail::check(config, reader);
     thumbnails::check(config, reader);

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
 
 use figment::value::Value;
 
@@ -69,7 +68,7 @@ impl Leaf for String {
     }
 }
 
-impl Leaf for PathBuf {
+impl Leaf for std::path::PathBuf {
     const KIND: &'static str = "a path";
 
     fn parse(value: &Value) -> Result<Self, Refusal> {
@@ -176,45 +175,6 @@ impl Leaf for Listen {
 
     fn text(&self) -> String {
         format!("\"{}\"", self.0)
-    }
-}
-
-/// Where the store is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreUrl {
-    /// An SQLite file.
-    Sqlite(PathBuf),
-}
-
-impl fmt::Display for StoreUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Sqlite(path) = self;
-        write!(f, "sqlite:{}", path.display())
-    }
-}
-
-impl Leaf for StoreUrl {
-    const KIND: &'static str = "`sqlite:PATH`";
-
-    fn parse(value: &Value) -> Result<Self, Refusal> {
-        let fix = "write \"sqlite:PATH\", such as \"sqlite:postroom.db\"";
-        let text = scalar(value).map_err(|kind| Refusal::new(format!("is {kind}"), fix))?;
-        let Some((scheme, rest)) = text.split_once(':') else {
-            return Err(Refusal::new("has no scheme", fix));
-        };
-        match scheme {
-            "sqlite" if rest.is_empty() => Err(Refusal::new("names no file", fix)),
-            "sqlite" => Ok(Self::Sqlite(PathBuf::from(rest.strip_prefix("//").unwrap_or(rest)))),
-            // The rest may hold a password: it is not repeated.
-            "postgres" | "postgresql" => {
-                Err(Refusal::new("names PostgreSQL, which this version cannot use yet", fix))
-            }
-            _ => Err(Refusal::new("names an engine that is not known", fix)),
-        }
-    }
-
-    fn text(&self) -> String {
-        format!("\"{self}\"")
     }
 }
 

@@ -14,6 +14,7 @@ use crate::config::lines::lines;
 use crate::config::part::{Leaf, Part, Refusal, join};
 use crate::config::problem::{Problem, Problems};
 use crate::config::sections::Config;
+use crate::config::store;
 
 /// What the configuration is read from.
 #[derive(Clone, Debug, Default)]
@@ -98,6 +99,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
     let (path, text) = read_file(sources.file.as_deref(), &mut problems);
     let figment = Figment::new()
+        .merge(Layer { name: ENVIRONMENT, values: store::of_the_environment(&sources.environment).into_iter().collect() })
         .merge(parse_file(&path, &text, &mut problems))
         .merge(Layer { name: ENVIRONMENT, values: environment(&sources.environment) })
         .merge(Layer {
@@ -322,7 +324,8 @@ impl Places<'_> {
         let name = variable_name(path);
         let twin = format!("{name}_FILE");
         let exact = self.environment.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name));
-        Origin::Environment(if exact { name } else { twin })
+        let given = path == "store.url" && !exact;
+        Origin::Environment(if exact { name } else if given { store::DATABASE_URL.to_owned() } else { twin })
     }
 
     fn flag(&self, path: &str) -> Origin {
@@ -449,8 +452,8 @@ fn line_of(text: &str) -> Option<usize> {
 }
 
 fn refuse_secrets_in_flags(reader: &mut Reader<'_>, sources: &Sources) {
-    const SECRETS: [&str; 4] =
-        ["admin.token", "kafka.sasl.password", "kafka.tls.key_password", "purge.redis_password"];
+    const SECRETS: [&str; 5] =
+        ["admin.token", "kafka.sasl.password", "kafka.tls.key_password", "purge.redis_password", "store.password"];
     for flag in sources.flags.iter().filter(|flag| SECRETS.contains(&flag.setting.as_str())) {
         let fix = format!("put it in a file and set {}_file", flag.setting);
         reader.refuse(&flag.setting, "is a secret, which everybody could see in the list of processes", fix);

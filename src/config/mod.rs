@@ -21,10 +21,11 @@ mod secret;
 mod sections;
 mod size;
 mod span;
+mod store;
 mod thumbnails;
 mod webhooks;
 
-pub use leaf::{Broker, Brokers, Listen, StoreUrl, Template};
+pub use leaf::{Broker, Brokers, Listen, Template};
 pub use librdkafka::RawProperties;
 pub use load::{Flag, Loaded, Origin, Setting, Sources, load};
 pub(crate) use mail::MAILS_AT_ONCE;
@@ -37,9 +38,10 @@ pub use registry::Registry;
 pub use secret::Secret;
 pub use sections::{
     Admin, Backoff, Config, DeadLetterLimit, Effect, Effects, GroupProtocol, Http, Kafka, Log, LogFormat,
-    Memory, OnGap, Sasl, SaslMechanism, Security, Shutdown, Start, StoreSection, Tls, Topics,
+    Memory, OnGap, Sasl, SaslMechanism, Security, Shutdown, Start, Tls, Topics,
 };
 pub use size::ByteSize;
 pub(crate) use span::parse as parse_span;
+pub use store::{PostgresUrl, StoreSection, StoreUrl};
 pub use thumbnails::{Objects, Thumbnails, Widths};
 pub use webhooks::{Allowed, AllowedHosts, Ports, Webhooks};

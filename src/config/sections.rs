@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::choice::choice;
-use crate::config::leaf::{Brokers, Listen, StoreUrl, Template};
+use crate::config::leaf::{Brokers, Listen, Template};
 use crate::config::librdkafka::RawProperties;
 use crate::config::load::Reader;
 use crate::config::mail::MailSection;
@@ -16,6 +16,7 @@ use crate::config::purge::Purge;
 use crate::config::registry::Registry;
 use crate::config::secret::Secret;
 use crate::config::size::ByteSize;
+use crate::config::store::StoreSection;
 use crate::config::thumbnails::{Objects, Thumbnails};
 use crate::config::webhooks::Webhooks;
 
@@ -182,16 +183,6 @@ section! {
     pub struct Shutdown {
         /// How long work in flight may take after SIGTERM. Must be shorter than the session, and than what the supervisor grants.
         deadline: Duration = Duration::from_secs(25),
-    }
-}
-
-section! {
-    /// `[store]`: where positions and effects are kept.
-    pub struct StoreSection {
-        /// Whether a group that Kafka knows and this store does not goes on at Kafka's commit. What was applied to the other store is not in this one.
-        adopt: bool = false,
-        /// The database.
-        url: StoreUrl = StoreUrl::Sqlite(PathBuf::from("postroom.db")),
     }
 }
 

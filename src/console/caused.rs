@@ -1,6 +1,6 @@
 //! What an event caused in the store: notifications, mails, deliveries and pictures.
 
-use crate::adapters::store::{RequestState, RequestStory, SqliteStore, ThumbnailLine};
+use crate::adapters::store::{AnyStore, RequestState, RequestStory, ThumbnailLine};
 use crate::console::story::{Caused, Tried};
 use crate::console::words::grouped;
 use crate::ports::{RequestEnding, StoreError};
@@ -9,7 +9,7 @@ use crate::ports::{RequestEnding, StoreError};
 ///
 /// # Errors
 /// As the store's.
-pub(crate) async fn caused(store: &SqliteStore, event: &str) -> Result<Vec<Caused>, StoreError> {
+pub(crate) async fn caused(store: &AnyStore, event: &str) -> Result<Vec<Caused>, StoreError> {
     let (rows, count) = store.notifications_of_event(event, MOST).await?;
     let left = count.saturating_sub(u64::try_from(rows.len()).unwrap_or(u64::MAX));
     let mut caused: Vec<_> = rows

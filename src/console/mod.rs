@@ -41,7 +41,7 @@ pub use thumbs::{Gallery, GalleryFuture, Thumb};
 pub(crate) use views::standing;
 pub(crate) use words::{from_now, rfc3339};
 
-use crate::adapters::store::SqliteStore;
+use crate::adapters::store::AnyStore;
 use crate::config::Config;
 use crate::console::letters::Letters;
 use crate::console::pages::{Desk, Parts};
@@ -71,7 +71,7 @@ impl Console {
     }
 
     /// Shows what this store holds. The first one stays.
-    pub fn show_store(&self, store: &SqliteStore) {
+    pub fn show_store(&self, store: &AnyStore) {
         self.desk.parts.store.get_or_init(|| store.clone());
     }
 

@@ -13,7 +13,7 @@ use minijinja::{Environment, Value, context};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::adapters::store::SqliteStore;
+use crate::adapters::store::AnyStore;
 use crate::console::caused::caused;
 use crate::console::groups::signed;
 use crate::console::letters::{Letters, Seen};
@@ -34,7 +34,7 @@ pub(crate) struct Desk {
 
 pub(crate) struct Parts {
     pub(crate) board: Arc<Board>,
-    pub(crate) store: OnceLock<SqliteStore>,
+    pub(crate) store: OnceLock<AnyStore>,
     pub(crate) mailbox: OnceLock<Arc<dyn Mailbox>>,
     pub(crate) gallery: OnceLock<Arc<dyn Gallery>>,
     pub(crate) letters: Letters,

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use minijinja::{Value, context};
 use serde::{Deserialize, Serialize};
 
-use crate::adapters::store::SqliteStore;
+use crate::adapters::store::AnyStore;
 use crate::console::pages;
 use crate::console::pages::Desk;
 use crate::console::text::masked;
@@ -70,7 +70,7 @@ fn pieces(snippet: &Snippet) -> Vec<Value> {
 
 type Asked = Result<Query<Parameters>, QueryRejection>;
 
-async fn answer(store: &SqliteStore, parameters: Asked) -> Response {
+async fn answer(store: &AnyStore, parameters: Asked) -> Response {
     let request =
         parameters.map_err(|error| error.body_text()).and_then(|Query(parameters)| parameters.read());
     match request {
@@ -239,8 +239,8 @@ mod tests {
     };
 
     /// A store with `count` posts about a ferry.
-    async fn store(count: i64) -> SqliteStore {
-        let store = SqliteStore::in_memory().unwrap();
+    async fn store(count: i64) -> AnyStore {
+        let store = AnyStore::from(SqliteStore::in_memory().unwrap());
         let place = TopicPartition::new(Topic::new("blog.posts"), Partition(0));
         let mut claim = store.claim("search", &place).await.unwrap();
         let change = |number: i64| {
@@ -269,7 +269,7 @@ mod tests {
     }
 
     /// Asks a real server, and returns its status and what it said.
-    async fn asked(store: &SqliteStore, query: &str) -> (u16, Value) {
+    async fn asked(store: &AnyStore, query: &str) -> (u16, Value) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/api/search{query}", listener.local_addr().unwrap());
         let store = store.clone();

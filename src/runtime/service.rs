@@ -11,9 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::adapters::registry::ServerError;
-use crate::adapters::store::SqliteStore;
+use crate::adapters::store::AnyStore;
 use crate::codec::Codec;
-use crate::config::{Config, StoreUrl};
+use crate::config::Config;
 use crate::event::{EventRecord, MailRequested, WebhookRequested};
 use crate::kafka::{ConsumerConfig, KafkaEdge, Producer};
 use crate::ports::{Edge, EdgeError, FanOut, Rest, Store, StoreError};
@@ -42,7 +42,7 @@ pub struct Service {
     running: FuturesUnordered<Running>,
     endings: Vec<(String, Ending)>,
     controls: Vec<mpsc::UnboundedSender<Control>>,
-    store: SqliteStore,
+    store: AnyStore,
     producer: Producer,
     codec: Codec,
     schemas: Option<Arc<Schemas>>,
@@ -102,7 +102,7 @@ impl Service {
             // What the relay publishes.
             server.register_kinds(&codec, &[MailRequested::TYPE, WebhookRequested::TYPE]).await?;
         }
-        let store = open_store(config).await?;
+        let store = AnyStore::open(config).await?;
         let producer = Producer::start(&wiring::producer(config))?;
         metrics.board().connected_to(&config.kafka.brokers.to_string());
         let mut service = Self {
@@ -139,7 +139,7 @@ impl Service {
     }
 
     /// Returns the store, for reading.
-    pub fn store(&self) -> &SqliteStore {
+    pub fn store(&self) -> &AnyStore {
         &self.store
     }
 
@@ -260,14 +260,6 @@ impl Service {
             }
         });
     }
-}
-
-async fn open_store(config: &Config) -> Result<SqliteStore, StartError> {
-    let StoreUrl::Sqlite(path) = config.store.url.clone();
-    tokio::task::spawn_blocking(move || SqliteStore::open(&path))
-        .await
-        .map_err(|error| StartError::Thread(error.to_string()))?
-        .map_err(StartError::from)
 }
 
 fn shape(consumer: &ConsumerConfig, group: &Group) -> GroupShape {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postroom_core::{Offset, Reason, TopicPartition};
 
-use crate::adapters::store::SqliteStore;
+use crate::adapters::store::AnyStore;
 use crate::ports::Param;
 
 /// What became of the events.
@@ -17,11 +17,11 @@ pub struct Report {
     pub(crate) dead: Vec<(Reason, String)>,
     pub(crate) elapsed: Duration,
     pub(crate) halted: Option<String>,
-    pub(crate) store: SqliteStore,
+    pub(crate) store: AnyStore,
 }
 
 impl Report {
-    pub(crate) fn new(store: SqliteStore) -> Self {
+    pub(crate) fn new(store: AnyStore) -> Self {
         Self {
             calls: 0,
             committed: BTreeMap::new(),

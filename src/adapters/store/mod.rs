@@ -2,6 +2,7 @@
 //!
 //! How a row answers to an event is one rule (`life`) for every engine; the engine loads and saves rows.
 
+mod any;
 mod document;
 mod life;
 mod plain;
@@ -14,6 +15,7 @@ mod segment;
 mod snippet;
 mod sqlite;
 
+pub use any::AnyStore;
 pub use reading::{
     AuthorLine, NotificationRow, PositionRow, PostLine, ReasonCount, RequestAttempt, RequestState,
     RequestStory, Summary, ThumbnailFileLine, ThumbnailLine,

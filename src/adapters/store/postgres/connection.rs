@@ -135,11 +135,3 @@ fn connector(protection: Protection, root: Option<&std::path::Path>) -> Result<T
     }
     builder.build().map_err(|error| StoreError::Unusable(format!("no TLS: {error}")))
 }
-
-/// Says whether an address can be read, and why not; nothing that may be a secret is repeated.
-pub(crate) fn check(url: &str) -> Result<(), String> {
-    Address::parse(url).map(drop).map_err(|error| match error {
-        StoreError::Unusable(why) => why.trim_start_matches("store.url: ").to_owned(),
-        StoreError::Away(why) | StoreError::Refused(why) => why,
-    })
-}

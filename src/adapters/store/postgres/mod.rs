@@ -38,8 +38,6 @@ use std::time::Duration;
 use deadpool_postgres::{Client, Pool};
 use postroom_core::{Attempt, Offset, TopicPartition};
 
-#[expect(unused_imports, reason = "the configuration asks next")]
-pub(crate) use self::connection::check as check_address;
 use self::error::Trouble;
 use crate::adapters::store::{NotificationRow, PositionRow, RequestStory, Summary};
 use crate::ports::{
@@ -184,6 +182,14 @@ impl PostgresStore {
         let store = Self { inner: Arc::new(Inner { id, retention: settings.retention, pool }) };
         cleaning::keep_clean(&store);
         Ok(store)
+    }
+
+    /// Says whether an address and what belongs to it can be read, without asking anybody.
+    ///
+    /// # Errors
+    /// `Unusable`, with the reason.
+    pub fn check(url: &str, settings: &PostgresSettings) -> Result<(), StoreError> {
+        connection::pool(url, settings).map(drop)
     }
 
     /// Reads the positions of all groups, by group, topic and partition.
