@@ -23,15 +23,16 @@ impl Endpoints for PostgresStore {
 
     fn remove_endpoint<'a>(&'a self, id: &'a str) -> StoreFuture<'a, bool> {
         Box::pin(async move {
-            let gone = in_transaction!(self, tx => execute(&tx, "DELETE FROM webhooks WHERE id = $1", &[&id]));
+            let gone =
+                in_transaction!(self, tx => execute(&tx, "DELETE FROM webhooks WHERE id = $1", &[&id]));
             Ok(gone? > 0)
         })
     }
 
     fn disable_endpoint<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {
-        Box::pin(async move {
-            in_transaction!(self, tx => execute(&tx, DISABLE, &[&id, &now, &why])).map(drop)
-        })
+        Box::pin(
+            async move { in_transaction!(self, tx => execute(&tx, DISABLE, &[&id, &now, &why])).map(drop) },
+        )
     }
 }
 
@@ -66,10 +67,7 @@ fn endpoint(row: &Row) -> Result<Endpoint, tokio_postgres::Error> {
 
 macro_rules! columns {
     ($rest:literal) => {
-        concat!(
-            "SELECT id, url, secrets, types, created_at, disabled_at, disabled_why FROM webhooks ",
-            $rest
-        )
+        concat!("SELECT id, url, secrets, types, created_at, disabled_at, disabled_why FROM webhooks ", $rest)
     };
 }
 const ONE: &str = columns!("WHERE id = $1");
