@@ -313,7 +313,7 @@ const TAKEN: &str = "UPDATE requests SET state = 2, due = $2 WHERE id = ANY($1::
 
 const WITHDRAWN: &str = "UPDATE requests r SET state = 6, unsettled = true, due = $4,
         reply = CASE WHEN r.ending = 0 THEN r.reply ELSE w.why END,
-        ending = CASE WHEN r.ending = 0 THEN 0 ELSE $3 END
+        ending = CASE WHEN r.ending = 0 THEN 0 ELSE $3::bigint END
     FROM unnest($1::bigint[], $2::text[]) AS w(id, why) WHERE r.id = w.id";
 
 // Unless what it waits for has just come.

@@ -226,7 +226,7 @@ macro_rules! end {
         concat!(
             "UPDATE requests SET state = 6, unsettled = unsettled OR state BETWEEN 1 AND 4, due = $4,
                 reply = CASE WHEN ending = 0 THEN reply ELSE $3 END,
-                ending = CASE WHEN ending = 0 THEN 0 ELSE $2 END
+                ending = CASE WHEN ending = 0 THEN 0 ELSE $2::bigint END
             WHERE ",
             $row,
             " = $1"
