@@ -39,6 +39,11 @@ pub trait Bench: Sync {
     /// Opens a handle of its own on the same tables, as another process would.
     fn open(&self) -> impl Future<Output = Self::Store> + Send;
 
+    /// How the engine declares a key that numbers its rows.
+    fn numbered(&self) -> &'static str {
+        "INTEGER PRIMARY KEY"
+    }
+
     /// Reads rows, to see what was written.
     fn rows(&self, store: &Self::Store, sql: &str) -> impl Future<Output = Vec<Vec<Param>>> + Send;
 }
@@ -386,9 +391,9 @@ async fn claim<S: Store>(store: &S, group: &str, number: i32) -> Claim {
 async fn table<B: Bench>(bench: &B, name: &str) -> B::Store {
     let store = bench.open().await;
     let mut owner = claim(&store, &format!("{name}-table"), 0).await;
-    let sql = format!(
-        "CREATE TABLE IF NOT EXISTS words_{name} (nth INTEGER PRIMARY KEY, word TEXT, own TEXT UNIQUE)"
-    );
+    let numbered = bench.numbered();
+    let sql =
+        format!("CREATE TABLE IF NOT EXISTS words_{name} (nth {numbered}, word TEXT, own TEXT UNIQUE)");
     let unit =
         Unit { guard: Guard::Once { id: format!("table-{name}") }, changes: vec![statement(&sql, &[])] };
     store.apply(&mut owner, unit).await.expect("a table");

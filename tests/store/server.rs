@@ -115,6 +115,10 @@ impl Bench for OnPostgres {
         PostgresStore::connect(&self.url, self.settings.clone()).await.unwrap()
     }
 
+    fn numbered(&self) -> &'static str {
+        "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+    }
+
     async fn rows(&self, store: &PostgresStore, sql: &str) -> Vec<Vec<Param>> {
         store.query(sql, Vec::new()).await.unwrap()
     }
