@@ -211,7 +211,8 @@ async fn random_histories_leave_what_an_independent_count_says() {
         let ours = shuffled(events, seed).await;
         let lines = || events.iter().map(write_line).collect::<Vec<_>>().join("\n");
         assert_eq!(crate::play::difference("", &ours, &counted), None, "history {number}:\n{}", lines());
-        if let Some(url) = postgres {
+        // Each history needs tables of its own there, which take their time.
+        if let Some(url) = postgres.filter(|_| number % 5 == 0) {
             let store = crate::server::postgres(url).await.into();
             let theirs = shuffled_in(&store, events, seed).await;
             assert_eq!(crate::play::difference("", &theirs, &counted), None, "PostgreSQL, history {number}:\n{}", lines());
