@@ -68,6 +68,7 @@ pub async fn everything<B: Bench>(bench: &B) {
     identity_is_the_same_on_every_handle(bench).await;
     endpoints::are_kept_as_they_were_put(bench).await;
     endpoints::are_disabled_once_and_removed(bench).await;
+    endpoints::are_failing_until_they_answer(bench).await;
 }
 
 /// The first claim of a partition has epoch 1, no position and no attempts; each further one is higher.

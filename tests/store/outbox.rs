@@ -22,6 +22,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const DAY: i64 = 86_400_000;
 
 fn notify(webhooks: bool) -> Notify {
+    let webhooks = webhooks.then_some(Duration::MAX);
     Notify::new(NotifySettings { mail: Some(Duration::MAX), webhooks })
 }
 
@@ -108,7 +109,7 @@ async fn a_hundred_thousand_subscribers_are_asked_for_in_chunks_and_each_once() 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("postroom.db");
     let store = SqliteStore::open(&path).unwrap();
-    let mute = Notify::new(NotifySettings { mail: None, webhooks: false });
+    let mute = Notify::new(NotifySettings { mail: None, webhooks: None });
     let readers: Vec<_> = (0..READERS).map(|number| user(&format!("u{number:06}"), true)).collect();
     for some in readers.chunks(5_000) {
         tell(&store, &mute, some).await;
@@ -237,7 +238,7 @@ async fn mail_says_what_is_known_of_the_post_and_of_people_when_it_goes_out() {
 #[tokio::test]
 async fn without_mail_and_endpoints_nothing_waits() {
     let store = SqliteStore::in_memory().unwrap();
-    let neither = Notify::new(NotifySettings { mail: None, webhooks: true });
+    let neither = Notify::new(NotifySettings { mail: None, webhooks: Some(Duration::MAX) });
 
     tell(&store, &neither, &[user("ann", true), post("p", "ben"), comment("c", "p", "ann")]).await;
     settle(&store).await;
@@ -257,6 +258,7 @@ async fn endpoints_are_told_everything_but_addresses() {
         types: Vec::new(),
         created_at: 0,
         disabled: None,
+        failing_since: None,
     };
     store.put_endpoint(endpoint).await.unwrap();
 

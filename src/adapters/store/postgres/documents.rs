@@ -196,7 +196,8 @@ pub(super) fn tags_of(text: &str) -> Vec<String> {
     serde_json::from_str(text).unwrap_or_default()
 }
 
-const LOAD: &str = "SELECT id, state, since, created_by, post, author, format, title, slug, section, tags, body, is_cut,
+const LOAD: &str =
+    "SELECT id, state, since, created_by, post, author, format, title, slug, section, tags, body, is_cut,
         time, content_time
     FROM documents WHERE kind = $1 AND id = ANY($2) ORDER BY id FOR NO KEY UPDATE";
 

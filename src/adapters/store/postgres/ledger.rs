@@ -88,9 +88,8 @@ struct Entry {
 
 /// Reads a row and holds it until the transaction ends.
 async fn entry(tx: &Transaction<'_>, id: &str) -> Result<Option<Entry>, Trouble> {
-    let statement = tx
-        .prepare_cached("SELECT done, owner, held_until FROM ledger WHERE request = $1 FOR UPDATE")
-        .await?;
+    let statement =
+        tx.prepare_cached("SELECT done, owner, held_until FROM ledger WHERE request = $1 FOR UPDATE").await?;
     let Some(row) = tx.query_opt(&statement, &[&id]).await? else { return Ok(None) };
     let held = row.try_get::<_, Option<String>>(1)?.zip(row.try_get(2)?);
     Ok(Some(Entry { done: row.try_get(0)?, held }))

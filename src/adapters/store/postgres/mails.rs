@@ -61,7 +61,8 @@ pub(super) async fn contacts(tx: &Transaction<'_>, changes: &[&PersonChange]) ->
     for run in changes.chunk_by(|one, next| is_removal(one) == is_removal(next)) {
         let rows = people::apply(tx, &CONTACTS, run).await?;
         if run.first().is_some_and(|change| is_removal(change)) {
-            let gone = rows.iter().filter(|(_, row)| matches!(row.life.state, State::Removed | State::Absent));
+            let gone =
+                rows.iter().filter(|(_, row)| matches!(row.life.state, State::Removed | State::Absent));
             let gone: Vec<_> = gone.map(|(user, _)| user.as_str()).collect();
             queue::withdraw_all(tx, &gone).await?;
         } else {

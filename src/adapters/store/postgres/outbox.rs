@@ -112,7 +112,8 @@ impl Step {
         if rows.is_empty() {
             return Ok(sorted);
         }
-        let look = tx.prepare_cached(if self.kind == MAIL { LOOK_AT_MAILS } else { LOOK_AT_WEBHOOKS }).await?;
+        let look =
+            tx.prepare_cached(if self.kind == MAIL { LOOK_AT_MAILS } else { LOOK_AT_WEBHOOKS }).await?;
         for row in tx.query(&look, &[&rows]).await? {
             if *bytes >= MOST_BYTES {
                 break;
@@ -264,7 +265,8 @@ const LAPSE: &str = "UPDATE requests SET state = 5, due = $1, unsettled = true W
 
 // Rows that have been out for a day and more without an end are published again: their records may be gone. The ledger
 // knows what was done all the same.
-const ASK_AGAIN: &str = "UPDATE requests SET state = 0, unsettled = true, due = $3, not_before = $3, ending = NULL,
+const ASK_AGAIN: &str =
+    "UPDATE requests SET state = 0, unsettled = true, due = $3, not_before = $3, ending = NULL,
         reply = 'no end was heard of: asked again'
     WHERE id = ANY(ARRAY(
         SELECT id FROM requests WHERE state = 5 AND kind IN ('mail', 'webhook') AND due <= $1
@@ -274,7 +276,8 @@ const ASK_AGAIN: &str = "UPDATE requests SET state = 0, unsettled = true, due = 
 const OUT: &str =
     "SELECT count(*) FROM (SELECT 1 FROM requests WHERE state IN (3, 5) AND kind = $1 LIMIT $2) out";
 
-const DUE: &str = "SELECT id FROM requests WHERE state = 1 AND kind = $1 AND due <= $2 ORDER BY due, id LIMIT $3
+const DUE: &str =
+    "SELECT id FROM requests WHERE state = 1 AND kind = $1 AND due <= $2 ORDER BY due, id LIMIT $3
     FOR UPDATE SKIP LOCKED";
 
 const LOOK_AT_MAILS: &str = concat!(

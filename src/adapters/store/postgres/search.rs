@@ -9,9 +9,7 @@ use super::{PostgresStore, in_snapshot};
 use crate::adapters::store::document::{code, of_code};
 use crate::adapters::store::query::{Query, Term};
 use crate::adapters::store::snippet::{marked, snippet};
-use crate::ports::{
-    LARGEST_PAGE, Search, SearchHit, SearchPage, SearchRequest, StoreError, StoreFuture,
-};
+use crate::ports::{LARGEST_PAGE, Search, SearchHit, SearchPage, SearchRequest, StoreError, StoreFuture};
 
 impl Search for PostgresStore {
     fn search<'a>(&'a self, request: &'a SearchRequest) -> StoreFuture<'a, SearchPage> {
@@ -147,7 +145,9 @@ fn expression(term: &Term) -> String {
 /// Returns the terms of several words, as they stand among the spaced ones.
 fn phrases(terms: &[Term]) -> Vec<String> {
     let several = terms.iter().filter(|term| term.words.len() > 1);
-    several.map(|term| format!(" {}{}", term.words.join(" "), if term.is_prefix { "" } else { " " })).collect()
+    several
+        .map(|term| format!(" {}{}", term.words.join(" "), if term.is_prefix { "" } else { " " }))
+        .collect()
 }
 
 /// Which candidates answer: filters, words that are not to be there where none is wanted, and comments whose post is not

@@ -33,8 +33,8 @@ pub(super) async fn requests_of_event(
 fn story(row: &Row) -> Result<RequestStory, Trouble> {
     let code: i64 = row.try_get("state")?;
     let ending = row.try_get::<_, Option<i64>>("ending")?.and_then(ending_of);
-    let state =
-        State::of_code(code).ok_or_else(|| StoreError::Unusable(format!("no state has the number {code}")))?;
+    let state = State::of_code(code)
+        .ok_or_else(|| StoreError::Unusable(format!("no state has the number {code}")))?;
     Ok(RequestStory {
         id: row.try_get("request")?,
         kind: row.try_get("kind")?,
@@ -58,7 +58,8 @@ fn attempt(row: &Row) -> Result<RequestAttempt, tokio_postgres::Error> {
 }
 
 // One that nobody has settled yet is told as queued for that moment.
-const REQUESTS: &str = "SELECT request, kind, addressee, reason, state, due, not_before, requested_at, ending, reply
+const REQUESTS: &str =
+    "SELECT request, kind, addressee, reason, state, due, not_before, requested_at, ending, reply
     FROM requests WHERE event = $1 ORDER BY id LIMIT $2";
 
 const ATTEMPTS: &str = "SELECT s.place, a.attempt, a.began_at, a.ended_at, a.reply
