@@ -285,6 +285,45 @@ fn a_port_that_others_can_reach_without_a_token_is_pointed_out() {
 }
 
 #[test]
+fn a_bucket_needs_a_build_that_knows_s3_and_settings_that_fit() {
+    let place = "[objects]\nsource = \"s3://media/uploads\"\n";
+    if cfg!(feature = "s3") {
+        let loaded = read(place).unwrap();
+        assert_eq!(loaded.config.objects.target().unwrap().to_string(), "s3://media/uploads");
+    } else {
+        let said = refusal(place);
+        assert!(
+            said.contains("objects.source: s3://media/uploads is in S3, and this program was built without the feature s3"),
+            "{said}"
+        );
+        assert!(said.contains("--features s3"), "{said}");
+    }
+    let said =
+        refusal("[s3]\nendpoint = \"http://minio:9000\"\naccess_key_id = \"canary-id\"\ntimeout = \"0s\"\n");
+    for word in ["s3.endpoint: over http others can read", "belong together", "nothing is read in no time"] {
+        assert!(said.contains(word), "{said}");
+    }
+    assert!(!said.contains("canary"), "{said}");
+    let slow = format!("{place}target = \"/srv/thumbs\"\n[s3]\ntimeout = \"20s\"\n");
+    let said = refusal(&slow);
+    assert!(said.contains("are not shorter than effects.thumbnails.deadline = 1m"), "{said}");
+}
+
+#[test]
+fn the_keys_of_a_bucket_come_from_files_and_are_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("key");
+    std::fs::write(&key, "canary-key\n").unwrap();
+    let (_dir, mut sources) = sources("[s3]\naccess_key_id = \"canary-id\"\n");
+    sources.environment = vec![variable("POSTROOM_S3__SECRET_ACCESS_KEY_FILE", &key.display().to_string())];
+
+    let loaded = load(&sources).unwrap();
+
+    assert_eq!(loaded.config.s3.secret_access_key.as_ref().unwrap().expose(), "canary-key");
+    assert!(loaded.settings.iter().all(|setting| !setting.value.contains("canary")));
+}
+
+#[test]
 fn the_reference_page_is_up_to_date() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/config.md");
     let page = postroom::config::reference();

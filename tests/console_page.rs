@@ -5,8 +5,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use postroom::config::{Listen, Secret, Sources, load};
+use postroom::config::{Flag, Listen, Secret, Sources, load};
 use postroom::console::{Console, Gallery, GalleryFuture, Mail, MailLine, Mailbox, Thumb};
+use postroom::effects::Project;
+use postroom::runtime::Group;
 use postroom::telemetry::http::HttpServer;
 use postroom::telemetry::{Board, BuildInfo, Metrics};
 
@@ -60,7 +62,12 @@ impl Gallery for Pictures {
 }
 
 fn serve(listen: &str, token: Option<Secret>) -> (HttpServer, Console) {
-    let config = load(&Sources::default()).unwrap().config;
+    let nobody = Flag {
+        name: "test".to_owned(),
+        setting: "kafka.brokers".to_owned(),
+        value: "127.0.0.1:9".to_owned(),
+    };
+    let config = load(&Sources { flags: vec![nobody], ..Sources::default() }).unwrap().config;
     let metrics =
         Metrics::new(&BuildInfo::current("test".to_owned()), Arc::new(Board::new("0.1.0"))).unwrap();
     let console = Console::new(&config, metrics.board());
@@ -198,4 +205,17 @@ fn the_page_says_that_kafka_is_away_and_comes_all_the_same() {
     });
 
     assert!(said);
+}
+
+#[test]
+fn who_cannot_know_what_is_left_to_do_says_so_and_not_zero() {
+    let (server, console) = serve("127.0.0.1:0", None);
+    let (early, _, why) = ask(server.address(), "/api/scale", "");
+    let mut config = load(&Sources::default()).unwrap().config;
+    "test.".clone_into(&mut config.kafka.group_prefix);
+    console.scale_by(&config, &[Group::effect(Project)]);
+    let (away, head, _) = ask(server.address(), "/api/scale", "");
+
+    assert_eq!((early, why.as_str()), (503, "no group has started yet\n"));
+    assert_eq!(away, 503, "{head}");
 }

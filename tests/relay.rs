@@ -97,7 +97,7 @@ fn registered(user: &str) -> UserRegistered {
 }
 
 fn notify() -> Group {
-    Group::effect(Notify::new(NotifySettings { mail: Some(Duration::MAX), webhooks: true }))
+    Group::effect(Notify::new(NotifySettings { mail: Some(Duration::MAX), webhooks: Some(Duration::MAX) }))
 }
 
 async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
@@ -135,6 +135,7 @@ async fn what_notify_asks_for_is_published_and_a_dead_letter_closes_its_row() {
         types: vec!["user.registered".to_owned()],
         created_at: 0,
         disabled: None,
+        failing_since: None,
     };
     service.store().put_endpoint(endpoint).await.unwrap();
     let codec = Codec::new(Limits::default());

@@ -4,6 +4,7 @@
 
 use std::num::NonZeroU32;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postroom::Group;
@@ -14,7 +15,7 @@ use postroom::event::{CommentCreated, Envelope, PostPublished};
 use postroom::handler::{Context, Error, Handler};
 use postroom::kafka::Embedded;
 use postroom::runtime::{Broker, Ending, Service};
-use postroom::telemetry::{Board, BuildInfo, Metrics, Totals};
+use postroom::telemetry::{Board, BuildInfo, Health, Metrics, Totals};
 
 /// Does what the author's name says.
 struct Posts;
@@ -55,7 +56,8 @@ impl Handler for Comments {
 struct Stage {
     service: Service,
     codec: Codec,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
+    board: Arc<Board>,
     _broker: Embedded,
 }
 
@@ -83,10 +85,11 @@ impl Stage {
         let config = config(broker.address(), &directory.path().join("postroom.db"));
         let word = || "test".to_owned();
         let build = BuildInfo { version: word(), revision: word(), rustc: word(), librdkafka: word() };
-        let metrics = Metrics::new(&build, std::sync::Arc::new(Board::new("test"))).unwrap();
+        let board = Arc::new(Board::new("test"));
+        let metrics = Metrics::new(&build, Arc::clone(&board)).unwrap();
         let service = Service::start(&config, groups, metrics, Broker::Embedded).await.unwrap();
         let codec = Codec::new(Limits::default());
-        Self { service, codec, _directory: directory, _broker: broker }
+        Self { service, codec, directory, board, _broker: broker }
     }
 
     async fn post(&self, id: &str, author: &str) {
@@ -199,4 +202,23 @@ async fn handlers_that_block_their_threads_hold_up_nothing_else() {
     let endings = tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap();
     let posts = endings.iter().find(|(name, _)| name == "postroom.posts").map(|(_, ending)| ending.clone());
     assert!(matches!(posts, Some(Ending::DeadlinePassed { .. })), "{endings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_cannot_go_on_ends_the_process_and_readiness_says_so() {
+    let mut stage = Stage::start(vec![posts()]).await;
+    let file = rusqlite::Connection::open(stage.directory.path().join("postroom.db")).unwrap();
+
+    file.execute_batch("DROP TABLE requests").unwrap();
+    let ended = stage.service.ended(Duration::from_secs(10));
+    let endings = tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap();
+
+    let Some((helper, Ending::Lost(why))) = endings.first() else { panic!("{endings:?}") };
+    assert!(why.contains("no such table"), "{why}");
+    assert_eq!(endings.get(1), Some(&("postroom.posts".to_owned(), Ending::Drained)));
+    let Health::Ill(ill) = stage.board.readiness() else { panic!("it is ready") };
+    assert!(
+        ill.iter().any(|line| line.starts_with(helper.as_str()) && line.contains("no such table")),
+        "{ill:?}"
+    );
 }

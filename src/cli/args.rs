@@ -1,6 +1,8 @@
 //! The arguments, as clap reads them.
 
 mod dlq;
+mod export;
+mod schemas;
 mod webhooks;
 
 use std::path::PathBuf;
@@ -10,6 +12,10 @@ use clap_complete::Shell;
 
 pub(crate) use self::dlq::{
     DlqCommand, DlqDiscardArgs, DlqGroupsArgs, DlqLsArgs, DlqReplayArgs, DlqSelection, DlqShowArgs,
+};
+pub(crate) use self::export::{ExportCommand, K8sArgs, K8sPart, KedaArgs, KedaTrigger};
+pub(crate) use self::schemas::{
+    SchemasCheckArgs, SchemasCommand, SchemasDiffArgs, SchemasRegisterArgs, SchemasShowArgs,
 };
 pub(crate) use self::webhooks::{WebhooksAddArgs, WebhooksCommand, WebhooksRotateArgs, WebhooksTestArgs};
 use crate::cli::terminal::ColorChoice;
@@ -86,12 +92,17 @@ pub(crate) enum Command {
         after_help = "Examples:\n  postroom emit comment.created post_id=hello comment_id=c1 author=ada body='First!'\n  postroom emit post.published -f post.json\n  postroom emit user.registered user_id=ada subscribed=true --dry-run"
     )]
     Emit(EmitArgs),
-    /// Print what other tools need: alert rules, the Grafana dashboard
+    /// Print what other tools need: alert rules, the Grafana dashboard, manifests
     #[command(
         subcommand,
-        after_help = "Examples:\n  postroom export alerts > postroom.rules.yml\n  postroom export dashboard > postroom.json"
+        after_help = "Examples:\n  postroom export alerts > postroom.rules.yml\n  postroom export dashboard > postroom.json\n  postroom export k8s -c postroom.toml | kubectl apply -f -\n  postroom export keda -c postroom.toml --rate 200"
     )]
     Export(ExportCommand),
+    /// Ask the instance of this machine whether it is well: for a container's HEALTHCHECK
+    #[command(
+        after_help = "Examples:\n  postroom healthcheck             is it a member of its groups, do its dependencies answer?\n  postroom healthcheck --live      would a restart help?\n\nExit codes: 0 it is well, 1 it is not, 69 nothing answers."
+    )]
+    Healthcheck(HealthcheckArgs),
     /// Publish a file of events, one JSON object a line
     #[command(
         after_help = "Examples:\n  postroom import events.jsonl --dry-run     what would be published\n  postroom import events.jsonl"
@@ -109,6 +120,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  postroom run -c postroom.toml\n  postroom run --effects notify --listen 127.0.0.1:0"
     )]
     Run(RunArgs),
+    /// Check, register, compare and show the schemas of events
+    #[command(subcommand)]
+    Schemas(SchemasCommand),
     /// Find posts and comments
     #[command(
         long_about = "Find posts and comments.\n\nAll words must be there; \"a phrase\" in quotes, the beginning of a word with *, -unwanted words, and author:, tag:, type:, after:, before: narrow it. It reads the configured store, or that of the running demo.",
@@ -285,6 +299,17 @@ pub(crate) struct EmitArgs {
     pub(crate) output: Output,
 }
 
+/// Arguments of `healthcheck`.
+#[derive(Args, Debug)]
+pub(crate) struct HealthcheckArgs {
+    /// Ask /livez instead of /readyz
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Its address [default: http.listen of the configuration]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+}
+
 /// Arguments of `import`.
 #[derive(Args, Debug)]
 pub(crate) struct ImportArgs {
@@ -396,19 +421,6 @@ pub(crate) struct StatusArgs {
     /// How to print
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,
-}
-
-/// The commands below `export`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ExportCommand {
-    /// Rules for Prometheus; each alert names its page of the manual
-    Alerts {
-        /// As a PrometheusRule object of the Prometheus operator
-        #[arg(long)]
-        kubernetes: bool,
-    },
-    /// The dashboard, as Grafana imports it
-    Dashboard,
 }
 
 /// Arguments of `version`.

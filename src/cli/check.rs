@@ -5,7 +5,7 @@ use crate::cli::args::{CheckArgs, Global};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::mail;
-use crate::cli::schemas::codec;
+use crate::cli::schemas::{codec, server};
 use crate::cli::settings::loaded;
 use crate::cli::terminal::{Style, Terminal};
 use crate::runtime::connection;
@@ -13,12 +13,15 @@ use crate::runtime::connection;
 pub(crate) fn run(global: &Global, arguments: &CheckArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
     let loaded = loaded(global, terminal)?;
     codec(&loaded.config)?;
+    server(&loaded.config)?;
     connection(&loaded.config).check()?;
     AnyStore::check(&loaded.config)?;
     mail::check(&loaded.config)?;
-    let schemas = match &loaded.config.registry.directory {
-        None => "those built in".to_owned(),
-        Some(directory) => format!("those built in, and those of {}", directory.display()),
+    let registry = &loaded.config.registry;
+    let schemas = match (&registry.directory, &registry.url) {
+        (_, Some(url)) => format!("those of the registry at {url} (not asked: this command uses no network)"),
+        (None, None) => "those built in".to_owned(),
+        (Some(directory), None) => format!("those built in, and those of {}", directory.display()),
     };
     let effects: Vec<_> =
         loaded.config.effects.iter().filter(|(_, effect)| effect.enabled).map(|(name, _)| name).collect();

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::adapters::mail_sink::MailSink;
-use crate::adapters::objects::Folder;
 use crate::cli::args::{DemoArgs, Global, Output};
 use crate::cli::backlog::Backlog;
-use crate::cli::effects::groups;
+use crate::cli::effects::{groups, open};
 use crate::cli::exhibits::{MadeThumbs, SinkMails};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -24,7 +23,7 @@ use crate::cli::serving::{Serving, drain, runtime, verdict};
 use crate::cli::settings::{is_default, loaded_with};
 use crate::cli::terminal::{Style, Terminal};
 use crate::cli::topics::desired;
-use crate::config::{Config, Flag, Loaded, Origin};
+use crate::config::{Config, Flag, Loaded, Origin, Place};
 use crate::event::BlogEvent;
 use crate::kafka::Embedded;
 use crate::ports::Objects;
@@ -54,7 +53,11 @@ pub(crate) fn run(global: &Global, arguments: &DemoArgs, terminal: &mut Terminal
         serving: &serving,
         sink: &sink,
         backlog: Backlog::of(&groups, &loaded.config.kafka.group_prefix),
-        objects: loaded.config.objects.folder.as_ref().filter(|_| arguments.from.is_none()).map(Folder::new),
+        pictures: opened(
+            loaded.config.objects.source.as_ref().filter(|_| arguments.from.is_none()),
+            &loaded,
+        )?,
+        thumbs: opened(loaded.config.objects.target(), &loaded)?,
     };
     let runtime = runtime()?;
     runtime.spawn(mails.serve());
@@ -66,6 +69,10 @@ pub(crate) fn run(global: &Global, arguments: &DemoArgs, terminal: &mut Terminal
     exit
 }
 
+fn opened(place: Option<&Place>, loaded: &Loaded) -> Result<Option<Arc<dyn Objects>>, Failure> {
+    place.map(|place| open(place, &loaded.config)).transpose()
+}
+
 struct Demo<'a> {
     arguments: &'a DemoArgs,
     loaded: &'a Loaded,
@@ -73,7 +80,9 @@ struct Demo<'a> {
     sink: &'a Arc<MailSink>,
     backlog: Backlog,
     /// Where the sample's pictures go.
-    objects: Option<Folder>,
+    pictures: Option<Arc<dyn Objects>>,
+    /// Where the thumbnails are.
+    thumbs: Option<Arc<dyn Objects>>,
 }
 
 impl Demo<'_> {
@@ -111,9 +120,8 @@ impl Demo<'_> {
     fn exhibit(&self, service: &Service) {
         let console = &self.serving.console;
         console.show_mails(Arc::new(SinkMails(Arc::clone(self.sink))));
-        if let Some(folder) = &self.loaded.config.objects.folder {
-            let (store, objects) = (service.store().clone(), Folder::new(folder));
-            console.show_thumbs(Arc::new(MadeThumbs { store, objects }));
+        if let Some(objects) = self.thumbs.clone() {
+            console.show_thumbs(Arc::new(MadeThumbs { store: service.store().clone(), objects }));
         }
     }
 
@@ -161,12 +169,12 @@ impl Demo<'_> {
 
     /// Puts the picture of an upload where the effect looks for it, as a blog's software would before it tells.
     async fn put_picture(&self, record: &SampleRecord) -> Result<(), Failure> {
-        let (Some(objects), SampleRecord::Event(BlogEvent::ImageUploaded(upload))) = (&self.objects, record)
+        let (Some(objects), SampleRecord::Event(BlogEvent::ImageUploaded(upload))) = (&self.pictures, record)
         else {
             return Ok(());
         };
         let Some(picture) = gallery::find(&upload.sha256) else { return Ok(()) };
-        let written = objects.write(&upload.object_key, picture.bytes.clone()).await;
+        let written = objects.write(&upload.object_key, picture.bytes.clone(), &upload.media_type).await;
         written.map_err(|error| Failure::new(Exit::CannotCreate, error.to_string()))
     }
 
@@ -248,8 +256,13 @@ fn configured(
         flags.push(of_demo("store.url", format!("sqlite:{}", folder.path().display())));
     }
     // The sample's pictures must not land in a folder of real ones; a file's events speak of real ones.
-    if arguments.from.is_none() && !is_from_flag(&before, "objects.folder") {
-        flags.push(of_demo("objects.folder", folder.objects().display().to_string()));
+    if arguments.from.is_none() {
+        let own = before.config.objects.source.as_ref().filter(|_| is_from_flag(&before, "objects.source"));
+        let source = own.map_or_else(|| folder.objects().display().to_string(), ToString::to_string);
+        if !is_from_flag(&before, "objects.target") {
+            flags.push(of_demo("objects.target", source.clone()));
+        }
+        flags.push(of_demo("objects.source", source));
     }
     if is_default(&before, "log.level") {
         // Dead letters are told as errors; here they are part of the show, and the summary has them.
@@ -270,6 +283,8 @@ fn configured(
     // What a file says of the real relay is not for this one.
     loaded.config.mail.username = None;
     loaded.config.mail.password = None;
+    // Its records name the schemas that are built in, whose ids mean something else in a registry.
+    loaded.config.registry.url = None;
     Ok(loaded)
 }
 

@@ -13,7 +13,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::letters::{cause_json, causes_table, groups_table, letter_json, letters_table};
 use crate::cli::progress::bar;
-use crate::cli::schemas::codec;
+use crate::cli::schemas::Reading;
 use crate::cli::serving::runtime;
 use crate::cli::settings::{loaded_for_cluster, start_log};
 use crate::cli::terminal::Terminal;
@@ -149,16 +149,19 @@ async fn show(
     };
     let gone = || no_letter(&entry.id);
     let record = dead_letters::read(connection, &entry.place).await?.ok_or_else(gone)?;
-    let codec = codec(config)?;
-    let text = dead_letters::render(entry, &record, |record| match codec.to_json(record) {
+    let reading = Reading::new(config)?;
+    // What the letter says of itself is shown whatever the registry does.
+    let prepared = reading.prepare(&record).await;
+    let text = dead_letters::render(entry, &record, |record| match reading.codec().to_json(record) {
         Ok(Some(readable)) => {
             let fields = serde_json::to_string_pretty(&readable.fields).unwrap_or_default();
             Ok(format!("{} {fields}", readable.event_type))
         }
         Ok(None) => Ok("a tombstone".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(prepared.as_ref().err().map_or_else(|| reading.why(&error), ToString::to_string)),
     });
     terminal.text(&text)?;
+    prepared?;
     terminal.say(&format!("next: postroom dlq replay {}", entry.id));
     Ok(Exit::Ok)
 }

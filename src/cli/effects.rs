@@ -7,19 +7,20 @@ use std::sync::Arc;
 use postroom_core::Ordering;
 
 use crate::adapters::cache::{HttpCache, RedisCache};
-use crate::adapters::objects::Folder;
+use crate::adapters::objects;
 use crate::adapters::pictures::{PicturePool, WorkerSettings};
 use crate::adapters::web::{WebClient, WebSettings};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::mail;
-use crate::config::Config;
+use crate::cli::settings::environment;
+use crate::config::{Config, Place, THUMBNAILS_DEADLINE};
 use crate::effects::webhooks;
 use crate::effects::{
     Notify, NotifySettings, OBJECTS, PICTURES, Project, Purge, Search, Thumbnail, Webhooks,
 };
 use crate::event::EventType;
-use crate::ports::{Cache, ThumbnailSpec};
+use crate::ports::{Cache, Objects, ThumbnailSpec};
 use crate::runtime::Group;
 
 /// The effects that come with Postroom.
@@ -66,7 +67,10 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
 fn requests(config: &Config) -> NotifySettings {
     let enabled = |name: &str| config.effects.named(name).enabled;
     let sends = enabled("mail") && config.mail.relay.is_some() && config.mail.from.is_some();
-    NotifySettings { mail: sends.then_some(config.mail.max_age), webhooks: enabled("webhooks") }
+    NotifySettings {
+        mail: sends.then_some(config.mail.max_age),
+        webhooks: enabled("webhooks").then_some(config.webhooks.max_age),
+    }
 }
 
 /// What a configuration makes of an effect.
@@ -88,7 +92,7 @@ fn made(name: &str, config: &Config, requests: NotifySettings) -> Result<Made, F
         ),
         "search" => Made::Group(Group::effect(Search)),
         "webhooks" => Made::Group(endpoints(config)?),
-        _ => set_up(thumbnails(config), "objects.folder is not set"),
+        _ => set_up(thumbnails(config)?, "objects.source is not set"),
     })
 }
 
@@ -98,7 +102,11 @@ fn endpoints(config: &Config) -> Result<Group, Failure> {
     let client = web_client(config)?;
     let now = || jiff::Timestamp::now().as_millisecond();
     let owner = format!("{}-{:016x}", std::process::id(), fastrand::u64(..));
-    let effect = Webhooks::new(Arc::new(client), Arc::new(now), config.webhooks.budget, owner);
+    let settings = &config.webhooks;
+    let mut effect = Webhooks::new(Arc::new(client), Arc::new(now), settings.budget, owner);
+    if !settings.disable_after.is_zero() {
+        effect = effect.disable_after(settings.disable_after);
+    }
     let group = Group::each("webhooks", effect)
         .ordering(Ordering::Unordered)
         .depends_on(webhooks::DEPENDENCY)
@@ -131,8 +139,9 @@ fn purge(config: &Config) -> Option<Group> {
 static PURGED: [EventType; 8] = Purge::TYPES;
 
 /// Makes the group that shrinks pictures. Runs beyond the workers would wait for each other while their deadlines run.
-fn thumbnails(config: &Config) -> Option<Group> {
-    let folder = config.objects.folder.as_ref()?;
+fn thumbnails(config: &Config) -> Result<Option<Group>, Failure> {
+    let places = config.objects.source.as_ref().zip(config.objects.target());
+    let Some((source, target)) = places else { return Ok(None) };
     let settings = &config.thumbnails;
     let pictures = PicturePool::new(WorkerSettings {
         program: settings.worker.clone().unwrap_or_else(own_program),
@@ -146,14 +155,22 @@ fn thumbnails(config: &Config) -> Option<Group> {
         quality: u8::try_from(settings.quality.get()).unwrap_or(u8::MAX),
     };
     let thumbnail = Thumbnail {
-        objects: Arc::new(Folder::new(folder)),
+        source: open(source, config)?,
+        target: open(target, config)?,
         pictures: Arc::new(pictures),
         spec,
         max_bytes: settings.max_bytes.0,
         prefix: settings.prefix.clone(),
     };
-    let group = Group::each("thumbnails", thumbnail).concurrency(settings.workers);
-    Some(group.depends_on(OBJECTS).depends_on(PICTURES))
+    let group =
+        Group::each("thumbnails", thumbnail).concurrency(settings.workers).deadline(THUMBNAILS_DEADLINE);
+    Ok(Some(group.depends_on(OBJECTS).depends_on(PICTURES)))
+}
+
+/// Makes the store of objects of a place.
+pub(crate) fn open(place: &Place, config: &Config) -> Result<Arc<dyn Objects>, Failure> {
+    objects::open(place, &config.s3, &environment())
+        .map_err(|why| Failure::new(Exit::Configuration, format!("{place}: {why}")))
 }
 
 /// This program, also where its file was replaced since it started.

@@ -8,7 +8,7 @@ use crate::cli::failure::Failure;
 use crate::cli::publish::Publisher;
 use crate::cli::running::Running;
 use crate::cli::sample::BLOG as SAMPLE_BLOG;
-use crate::cli::schemas::codec;
+use crate::cli::schemas::{codec, writing};
 use crate::cli::serving::runtime;
 use crate::cli::settings::{loaded_for_cluster, start_log};
 use crate::cli::terminal::Terminal;
@@ -40,9 +40,11 @@ pub(crate) fn run(global: &Global, arguments: &EmitArgs, terminal: &mut Terminal
     let _log = start_log(&loaded, None, terminal)?;
     let runtime = runtime()?;
     runtime.block_on(async {
+        let codec = writing(&loaded.config, &[event.event_type()]).await?;
         let producer = Producer::start(&ProducerConfig::new(connection(&loaded.config)))?;
-        let published = Publisher::new(producer, codec).publish_one(&event).await?;
         let topic = event.event_type().topic;
+        producer.check(topic).await?;
+        let published = Publisher::new(producer, codec).publish_one(&event).await?;
         match arguments.output {
             Output::Json => terminal.json(&json!({
                 "topic": topic, "partition": published.partition.0, "offset": published.offset.0, "event_id": event.event_id(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::adapters::mail_sink::{MailSink, SunkMail};
 use crate::adapters::objects::Folder;
 use crate::adapters::store::AnyStore;
+use crate::adapters::store::SqliteStore;
 use crate::console::{Gallery, GalleryFuture, Mail, MailLine, Mailbox, Thumb};
 use crate::ports::Objects;
 
@@ -31,10 +32,12 @@ fn line(mail: &SunkMail) -> MailLine {
     MailLine { number: mail.number, to: mail.to.join(", "), subject: mail.subject.clone(), at: mail.time }
 }
 
-/// The thumbnails that a store knows of, in a folder.
+/// The thumbnails that a store knows of, where they were written.
 pub(crate) struct MadeThumbs {
     pub(crate) store: AnyStore,
     pub(crate) objects: Folder,
+    pub(crate) store: SqliteStore,
+    pub(crate) objects: Arc<dyn Objects>,
 }
 
 impl Gallery for MadeThumbs {

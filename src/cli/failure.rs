@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::adapters::registry::ServerError;
 use crate::cli::exit::Exit;
 use crate::config::Problems;
 use crate::ports::{EdgeError, StoreError};
@@ -76,7 +77,7 @@ impl From<EdgeError> for Failure {
                 "check kafka.brokers and the broker's advertised listeners; `postroom demo` needs no broker at all",
             ),
             EdgeError::NotAuthorised(_) => Self::new(Exit::NotAuthorised, what)
-                .fix("grant the named operation to this user, or correct [kafka.sasl]"),
+                .fix("run what is named above as an administrator of Kafka, or correct [kafka.sasl]"),
             EdgeError::NoSuchTopic { .. } => {
                 Self::new(Exit::NotFound, what).fix("`postroom topics plan` shows what is missing, `topics apply` makes it")
             }
@@ -89,6 +90,23 @@ impl From<EdgeError> for Failure {
             EdgeError::Configuration(_) => Self::new(Exit::Configuration, what),
             EdgeError::CloseTimedOut => Self::new(Exit::Unfinished, what),
             EdgeError::Client(_) => Self::new(Exit::Internal, what),
+        }
+    }
+}
+
+impl From<ServerError> for Failure {
+    fn from(error: ServerError) -> Self {
+        let what = error.to_string();
+        match error {
+            ServerError::Away(_) => {
+                Self::new(Exit::Unavailable, what).fix("start the registry, or correct registry.url")
+            }
+            ServerError::Unauthorised(_) => Self::new(Exit::NotAuthorised, what),
+            ServerError::Refused(_) => Self::new(Exit::Configuration, what)
+                .fix("`postroom schemas check` says what is not compatible"),
+            ServerError::Unregistered { .. } => Self::new(Exit::Configuration, what)
+                .fix("run `postroom schemas register`, or set registry.auto_register = true"),
+            ServerError::Foreign(_) => Self::new(Exit::Data, what),
         }
     }
 }

@@ -10,14 +10,9 @@ use crate::config::Secret;
 
 /// Gets a page from `address` (`host:port`).
 pub(crate) fn get(address: &str, path: &str, token: Option<&Secret>) -> Result<String, Failure> {
-    let answer = exchange(address, path, token).map_err(|error| {
-        Failure::new(Exit::Unavailable, format!("no Postroom answers at {address}: {error}"))
-            .fix("start one with `postroom demo` or `postroom run`, or name another with --url")
-    })?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let code = head.split(' ').nth(1).unwrap_or_default();
-    match code {
-        "200" => Ok(body.to_owned()),
+    let (code, body) = ask(address, path, token)?;
+    match code.as_str() {
+        "200" => Ok(body),
         "401" | "403" | "421" => {
             Err(Failure::new(Exit::NotAuthorised, format!("{address} refuses: {}", body.trim()))
                 .fix("set admin.token_file in the configuration that this command reads"))
@@ -25,6 +20,21 @@ pub(crate) fn get(address: &str, path: &str, token: Option<&Secret>) -> Result<S
         _ => Err(Failure::new(Exit::Unavailable, format!("{address} answers {code} to {path}"))
             .fix("is that address a Postroom of this version?")),
     }
+}
+
+/// Gets a page that needs no token: its code and what it says.
+pub(crate) fn probe(address: &str, path: &str) -> Result<(String, String), Failure> {
+    ask(address, path, None)
+}
+
+fn ask(address: &str, path: &str, token: Option<&Secret>) -> Result<(String, String), Failure> {
+    let answer = exchange(address, path, token).map_err(|error| {
+        Failure::new(Exit::Unavailable, format!("no Postroom answers at {address}: {error}"))
+            .fix("start one with `postroom demo` or `postroom run`, or name another with --url")
+    })?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let code = head.split(' ').nth(1).unwrap_or_default();
+    Ok((code.to_owned(), body.to_owned()))
 }
 
 fn exchange(address: &str, path: &str, token: Option<&Secret>) -> io::Result<String> {

@@ -1,6 +1,6 @@
 //! `postroom import`: publishes a file of events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cli::args::{Global, ImportArgs};
 use crate::cli::exit::Exit;
@@ -9,11 +9,11 @@ use crate::cli::feed::read;
 use crate::cli::progress::bar;
 use crate::cli::publish::Publisher;
 use crate::cli::sample::SampleRecord;
-use crate::cli::schemas::codec;
+use crate::cli::schemas::writing;
 use crate::cli::serving::runtime;
 use crate::cli::settings::{loaded_for_cluster, start_log};
 use crate::cli::terminal::{Style, Terminal, table};
-use crate::event::BlogEvent;
+use crate::event::{BlogEvent, EventType};
 use crate::kafka::{Producer, ProducerConfig};
 use crate::runtime::connection;
 
@@ -37,10 +37,14 @@ pub(crate) fn run(global: &Global, arguments: &ImportArgs, terminal: &mut Termin
         return Ok(Exit::Ok);
     }
     let _log = start_log(&loaded, None, terminal)?;
-    let codec = codec(&loaded.config)?;
     let runtime = runtime()?;
     runtime.block_on(async {
+        let codec = writing(&loaded.config, &kinds(&events)).await?;
         let producer = Producer::start(&ProducerConfig::new(connection(&loaded.config)))?;
+        let topics: BTreeSet<_> = events.iter().map(|event| event.event_type().topic).collect();
+        for topic in topics {
+            producer.check(topic).await?;
+        }
         let mut publisher = Publisher::new(producer, codec);
         let bar = bar(u64::try_from(events.len()).unwrap_or_default(), "import");
         for event in events {
@@ -53,6 +57,13 @@ pub(crate) fn run(global: &Global, arguments: &ImportArgs, terminal: &mut Termin
         terminal.say("next: postroom status");
         Ok(Exit::Ok)
     })
+}
+
+/// The kinds of these events, each once.
+fn kinds(events: &[BlogEvent]) -> Vec<EventType> {
+    let kinds: BTreeMap<_, _> =
+        events.iter().map(BlogEvent::event_type).map(|kind| (kind.name, kind)).collect();
+    kinds.into_values().collect()
 }
 
 fn counted(events: &[BlogEvent]) -> String {

@@ -23,6 +23,7 @@ mod failure;
 mod feed;
 mod fetch;
 mod gallery;
+mod healthcheck;
 mod import;
 mod letters;
 mod mail;
@@ -84,13 +85,15 @@ fn dispatch(cli: &Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Demo(arguments) => demo::run(&cli.global, arguments, terminal),
         Command::Dlq(command) => dlq::run(&cli.global, command, terminal),
         Command::Emit(arguments) => emit::run(&cli.global, arguments, terminal),
-        Command::Export(command) => export::run(command, terminal),
+        Command::Export(command) => export::run(&cli.global, command, terminal),
+        Command::Healthcheck(arguments) => healthcheck::run(&cli.global, arguments, terminal),
         Command::Import(arguments) => import::run(&cli.global, arguments, terminal),
         Command::PictureWorker(arguments) => pictures::run(arguments),
         Command::Mail(MailCommand::Preview(arguments)) => {
             mail::preview::run(&cli.global, arguments, terminal)
         }
         Command::Run(arguments) => run::run(&cli.global, arguments, terminal),
+        Command::Schemas(command) => schemas::run(&cli.global, command, terminal),
         Command::Search(arguments) => search::run(&cli.global, arguments, terminal),
         Command::Show(arguments) => show::run(&cli.global, arguments, terminal),
         Command::Status(arguments) => status::run(&cli.global, arguments, terminal),

@@ -104,8 +104,8 @@ pub(crate) fn of_publishing(error: PublishError) -> Failure {
     let what = error.to_string();
     match error {
         PublishError::NoSuchTopic(_) => Failure::new(Exit::NotFound, what).fix("run `postroom topics apply`"),
-        PublishError::NotAuthorised(_) => {
-            Failure::new(Exit::NotAuthorised, what).fix("grant Write on the topic to this user")
+        PublishError::NotAuthorised { .. } => {
+            Failure::new(Exit::NotAuthorised, what).fix("run the line above as an administrator")
         }
         PublishError::TooLarge(_) => Failure::new(Exit::Data, what)
             .fix("raise topics.max_record_bytes and the topic's max.message.bytes"),

@@ -1,6 +1,5 @@
 //! `postroom search`: what is found in the store.
 
-
 use crate::adapters::store::AnyStore;
 use crate::cli::args::{Global, Output, SearchArgs};
 use crate::cli::exit::Exit;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::adapters::registry::ServerError;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::settings::start_log;
@@ -54,6 +53,7 @@ impl Serving {
         groups: Vec<Group>,
         broker: Broker,
     ) -> Result<Service, Failure> {
+        self.console.scale_by(config, &groups);
         let service = Service::start(config, groups, self.metrics.clone(), broker).await?;
         self.console.show_store(service.store());
         Ok(service)
@@ -90,6 +90,10 @@ pub(crate) fn verdict(endings: Vec<(String, Ending)>) -> Result<Exit, Failure> {
                 return Err(Failure::new(Exit::Configuration, format!("{group} may not start: {refusal}")));
             }
             Ending::Edge(error) => return Err(error.into()),
+            Ending::Lost(why) => {
+                return Err(Failure::new(Exit::Internal, format!("{group} has ended: {why}"))
+                    .fix("start the process again; what was not done is done then"));
+            }
         }
     }
     Ok(exit)
@@ -114,14 +118,7 @@ impl From<StartError> for Failure {
             StartError::NothingToDo | StartError::Schemas(_) => {
                 Self::new(Exit::Configuration, error.to_string())
             }
-            StartError::Registry(ServerError::Unauthorised(_)) => {
-                Self::new(Exit::NotAuthorised, error.to_string())
-            }
-            StartError::Registry(ServerError::Refused(_)) => {
-                Self::new(Exit::Configuration, error.to_string())
-            }
-            StartError::Registry(ServerError::Away(_)) => Self::new(Exit::Unavailable, error.to_string())
-                .fix("start the registry, or correct registry.url"),
+            StartError::Registry(error) => error.into(),
             StartError::Kafka(error) => error.into(),
             StartError::Store(error) => error.into(),
             StartError::Metrics(error) => error.into(),
@@ -150,4 +147,19 @@ const FILES: u64 = 65_536;
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     built.map_err(|error| Failure::new(Exit::Internal, format!("no runtime: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_helper_is_a_bug_that_is_named() {
+        let endings = vec![("the relay".to_owned(), Ending::Lost("it panicked: so".to_owned()))];
+
+        let failure = verdict(endings).err();
+
+        assert!(failure.is_some_and(|failure| failure.exit() == Exit::Internal
+            && failure.to_string().contains("the relay has ended: it panicked: so")));
+    }
 }

@@ -18,14 +18,8 @@ pub(crate) fn loaded(global: &Global, terminal: &Terminal) -> Result<Loaded, Fai
 
 /// Loads it with further flags, and says what should be looked at.
 pub(crate) fn loaded_with(global: &Global, more: Vec<Flag>, terminal: &Terminal) -> Result<Loaded, Failure> {
-    let mut flags = global.flags();
-    flags.extend(more);
-    let sources = Sources {
-        file: global.config.clone(),
-        environment: environment(),
-        flags,
-        effects: EFFECTS.iter().map(|name| (*name).to_owned()).collect(),
-    };
+    let mut sources = sources(global);
+    sources.flags.extend(more);
     let loaded = load(&sources)?;
     for warning in &loaded.warnings {
         terminal.say(&format!(
@@ -34,6 +28,21 @@ pub(crate) fn loaded_with(global: &Global, more: Vec<Flag>, terminal: &Terminal)
         ));
     }
     Ok(loaded)
+}
+
+/// Loads one that is meant for another machine: its secrets are not here, and what it warns of is told there.
+pub(crate) fn loaded_for_elsewhere(global: &Global) -> Result<Loaded, Failure> {
+    Ok(load(&Sources { leave_secrets: true, ..sources(global) })?)
+}
+
+fn sources(global: &Global) -> Sources {
+    Sources {
+        file: global.config.clone(),
+        environment: environment(),
+        flags: global.flags(),
+        effects: EFFECTS.iter().map(|name| (*name).to_owned()).collect(),
+        leave_secrets: false,
+    }
 }
 
 /// Loads it for a command that works on a cluster: where no brokers are named and a demo runs, that demo's.
@@ -52,7 +61,10 @@ pub(crate) fn loaded_for_cluster(global: &Global, terminal: &Terminal) -> Result
         setting: "kafka.brokers".to_owned(),
         value: demo.brokers,
     };
-    loaded_with(global, vec![brokers], terminal)
+    let mut loaded = loaded_with(global, vec![brokers], terminal)?;
+    // A demo's records name the schemas that are built in.
+    loaded.config.registry.url = None;
+    Ok(loaded)
 }
 
 /// Loads it for a command that works on the store: where none is named and a demo runs, that demo's.
@@ -95,7 +107,8 @@ pub(crate) fn is_default(loaded: &Loaded, path: &str) -> bool {
     loaded.settings.iter().any(|setting| setting.path == path && setting.origin == Origin::Default)
 }
 
-fn environment() -> Vec<(String, String)> {
+/// Returns the process's variables.
+pub(crate) fn environment() -> Vec<(String, String)> {
     // Names and values that are not text cannot be settings.
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -14,11 +14,10 @@ use crate::cli::failure::Failure;
 use crate::cli::fetch::get;
 use crate::cli::progress::bar;
 use crate::cli::running::Running;
-use crate::cli::schemas::codec;
+use crate::cli::schemas::Reading;
 use crate::cli::serving::runtime;
 use crate::cli::settings::{is_default, loaded_for_cluster, start_log};
 use crate::cli::terminal::{Style, Terminal};
-use crate::codec::Codec;
 use crate::config::{Config, Loaded};
 use crate::console::{
     Caused, Mark, Material, Standing, Story, caused, from_now, marked, masked, masked_fields, rfc3339,
@@ -35,11 +34,12 @@ pub(crate) fn run(global: &Global, arguments: &ShowArgs, terminal: &mut Terminal
     let _log = start_log(&loaded, None, terminal)?;
     let groups = groups(&mut loaded.config, &[])?;
     let connection = connection(&loaded.config);
-    let codec = codec(&loaded.config)?;
-    let found = find(&connection, &codec, &groups, arguments)?;
+    let reading = Reading::new(&loaded.config)?;
+    let found = find(&connection, &reading, &groups, arguments)?;
     let Some((record, others)) = found.split_first() else { return Err(missing(arguments)) };
+    reading.prepare_now(record)?;
     let peer = Peer::of(&loaded);
-    let story = runtime()?.block_on(story(&loaded.config, &connection, &codec, &groups, record, &peer))?;
+    let story = runtime()?.block_on(story(&loaded.config, &connection, &reading, &groups, record, &peer))?;
     match arguments.output {
         Output::Json => terminal.json(&story)?,
         Output::Text => {
@@ -59,7 +59,7 @@ pub(crate) fn run(global: &Global, arguments: &ShowArgs, terminal: &mut Terminal
 /// Finds the records of an event: at a place, or by its id in the topics, to the end of the first that has it.
 fn find(
     connection: &Connection,
-    codec: &Codec,
+    reading: &Reading,
     groups: &[Group],
     arguments: &ShowArgs,
 ) -> Result<Vec<RawRecord>, Failure> {
@@ -85,14 +85,20 @@ fn find(
     let bar = bar(read_to.left(connection, &topics)?, "records");
     let mut found = Vec::new();
     for topic in topics {
+        let mut failure = None;
         scan_on(connection, &[topic], &mut read_to, &mut |record| {
             bar.inc(1);
             let is_late = since.is_none_or(|since| record.timestamp().is_none_or(|time| time >= since));
-            if is_late && is_event(codec, record, &arguments.event) && found.len() < MOST_COPIES {
-                found.push(record.detached());
+            match is_event(reading, record, &arguments.event) {
+                Ok(true) if is_late && found.len() < MOST_COPIES => found.push(record.detached()),
+                Ok(_) => {}
+                Err(error) => failure = Some(error),
             }
-            true
+            failure.is_none()
         })?;
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
         if !found.is_empty() {
             break;
         }
@@ -113,11 +119,12 @@ fn topics(groups: &[Group]) -> Vec<String> {
 }
 
 /// Says whether a record carries the id. One that is no valid id is still found by its bytes.
-fn is_event(codec: &Codec, record: &RawRecord, id: &str) -> bool {
-    match record.header("ce_id").or_else(|| record.header("id")) {
-        Some(header) => header == id.as_bytes(),
-        None => codec.event_id_of(record).is_some_and(|found| found.as_str() == id),
+fn is_event(reading: &Reading, record: &RawRecord, id: &str) -> Result<bool, Failure> {
+    if let Some(header) = record.header("ce_id").or_else(|| record.header("id")) {
+        return Ok(header == id.as_bytes());
     }
+    reading.prepare_now(record)?;
+    Ok(reading.codec().event_id_of(record).is_some_and(|found| found.as_str() == id))
 }
 
 fn missing(arguments: &ShowArgs) -> Failure {
@@ -134,13 +141,13 @@ fn missing(arguments: &ShowArgs) -> Failure {
 async fn story(
     config: &Config,
     connection: &Connection,
-    codec: &Codec,
+    reading: &Reading,
     groups: &[Group],
     record: &RawRecord,
     peer: &Peer,
 ) -> Result<Story, Failure> {
     let place = place_of(record);
-    let described = describe(codec, record);
+    let described = describe(reading.codec(), record);
     let told = peer.story(&place, described.id.as_deref());
     let letters = letters(connection, config).await?;
     let marks = marks(connection, config, groups, &place, &peer.status()).await?;
@@ -159,13 +166,13 @@ async fn story(
         caused,
     };
     let mut story = tell(material, jiff::Timestamp::now().as_millisecond());
-    match codec.to_json(record) {
+    match reading.codec().to_json(record) {
         Ok(Some(readable)) => {
             story.schema = Some(readable.schema.to_string());
             story.fields = Some(masked_fields(readable.fields));
         }
         Ok(None) => story.unreadable = Some("it is a tombstone: its value is null".to_owned()),
-        Err(error) => story.unreadable = Some(masked(&error.to_string())),
+        Err(error) => story.unreadable = Some(masked(&reading.why(&error))),
     }
     Ok(story)
 }

@@ -5,20 +5,19 @@ use serde_json::{Map, Value, json};
 use crate::cli::args::{Global, Output, Place, TailArgs};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::schemas::codec;
+use crate::cli::schemas::Reading;
 use crate::cli::settings::loaded_for_cluster;
 use crate::cli::terminal::{Style, Terminal};
-use crate::codec::Codec;
 use crate::event::RawRecord;
 use crate::kafka::{ReadFrom, follow};
 use crate::runtime::connection;
 
 pub(crate) fn run(global: &Global, arguments: &TailArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
     let loaded = loaded_for_cluster(global, terminal)?;
-    let codec = codec(&loaded.config)?;
+    let reading = Reading::new(&loaded.config)?;
     let connection = connection(&loaded.config);
     if let (None, Some(count)) = (arguments.from, arguments.count) {
-        let mut lines = last(&connection, &codec, arguments, count)?;
+        let mut lines = last(&connection, &reading, arguments, count)?;
         lines.sort_by_key(|line| line.time);
         let surplus = lines.len().saturating_sub(count);
         for line in lines.iter().skip(surplus) {
@@ -29,10 +28,13 @@ pub(crate) fn run(global: &Global, arguments: &TailArgs, terminal: &mut Terminal
     let mut left = arguments.count.unwrap_or(usize::MAX);
     let mut failure = None;
     follow(&connection, &arguments.topic, begin(arguments.from), |record| {
-        let line = Line::read(&codec, record);
-        if left > 0 && line.passes(&arguments.filter) {
-            left = left.saturating_sub(1);
-            failure = line.print(arguments.output, terminal).err();
+        match Line::read(&reading, record) {
+            Ok(line) if left > 0 && line.passes(&arguments.filter) => {
+                left = left.saturating_sub(1);
+                failure = line.print(arguments.output, terminal).err();
+            }
+            Ok(_) => {}
+            Err(error) => failure = Some(error),
         }
         left > 0 && failure.is_none()
     })?;
@@ -42,21 +44,23 @@ pub(crate) fn run(global: &Global, arguments: &TailArgs, terminal: &mut Terminal
 /// Reads the last `count` of each partition, of which the newest are then shown.
 fn last(
     connection: &crate::kafka::Connection,
-    codec: &Codec,
+    reading: &Reading,
     arguments: &TailArgs,
     count: usize,
 ) -> Result<Vec<Line>, Failure> {
     // With a filter the last that pass may lie anywhere.
     let reach = if arguments.filter.is_empty() { i64::try_from(count).unwrap_or(i64::MAX) } else { i64::MAX };
     let mut lines = Vec::new();
+    let mut failure = None;
     follow(connection, &arguments.topic, ReadFrom::Last(reach), |record| {
-        let line = Line::read(codec, record);
-        if line.passes(&arguments.filter) {
-            lines.push(line);
+        match Line::read(reading, record) {
+            Ok(line) if line.passes(&arguments.filter) => lines.push(line),
+            Ok(_) => {}
+            Err(error) => failure = Some(error),
         }
-        true
+        failure.is_none()
     })?;
-    Ok(lines)
+    failure.map_or(Ok(lines), Err)
 }
 
 fn begin(from: Option<Place>) -> ReadFrom {
@@ -83,20 +87,21 @@ struct Line {
 }
 
 impl Line {
-    fn read(codec: &Codec, record: &RawRecord) -> Self {
-        let (event_type, content) = match codec.to_json(record) {
+    fn read(reading: &Reading, record: &RawRecord) -> Result<Self, Failure> {
+        reading.prepare_now(record)?;
+        let (event_type, content) = match reading.codec().to_json(record) {
             Ok(Some(readable)) => (readable.event_type, Ok(masked(of_record(readable.fields)))),
             Ok(None) => ("tombstone".to_owned(), Ok(Map::new())),
-            Err(error) => (error.reason().code().to_owned(), Err(error.to_string())),
+            Err(error) => (error.reason().code().to_owned(), Err(reading.why(&error))),
         };
-        Self {
+        Ok(Self {
             place: format!("{}/{}", record.partition(), record.offset()),
             partition: record.partition().partition.0,
             time: record.timestamp().unwrap_or_default(),
             event_type,
             key: String::from_utf8_lossy(record.key().unwrap_or_default()).escape_debug().to_string(),
             content,
-        }
+        })
     }
 
     fn passes(&self, filters: &[(String, String)]) -> bool {

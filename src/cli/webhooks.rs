@@ -43,7 +43,7 @@ pub(crate) fn run(
             WebhooksCommand::Add(arguments) => add(&store, config, arguments, terminal).await,
             WebhooksCommand::Enable(arguments) => {
                 let endpoint = named(&store, &arguments.id).await?;
-                store.put_endpoint(Endpoint { disabled: None, ..endpoint }).await?;
+                store.put_endpoint(Endpoint { disabled: None, failing_since: None, ..endpoint }).await?;
                 terminal.line(&format!("{} is enabled", arguments.id))?;
                 Ok(Exit::Ok)
             }
@@ -90,6 +90,7 @@ async fn add(
         types: arguments.types.clone(),
         created_at: now(),
         disabled: None,
+        failing_since: None,
     };
     store.put_endpoint(endpoint).await?;
     match arguments.output {
@@ -179,7 +180,10 @@ async fn ping(
 
 fn endpoint_row(endpoint: &Endpoint) -> Vec<String> {
     let state = match &endpoint.disabled {
-        None => "active".to_owned(),
+        None => match endpoint.failing_since {
+            None => "active".to_owned(),
+            Some(since) => format!("failing since {}", time::write(since)),
+        },
         Some((since, why)) => format!("disabled {}: {why}", time::write(*since)),
     };
     let types = if endpoint.types.is_empty() { "all".to_owned() } else { endpoint.types.join(",") };
@@ -196,6 +200,7 @@ fn endpoint_json(endpoint: &Endpoint) -> Value {
         "created_at": time::write(endpoint.created_at),
         "disabled_at": disabled.map(|(since, _)| time::write(*since)),
         "disabled_why": disabled.map(|(_, why)| why),
+        "failing_since": endpoint.failing_since.map(time::write),
     })
 }
 

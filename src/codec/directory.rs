@@ -21,6 +21,8 @@ pub struct IndexEntry {
     pub guid: [u8; 16],
     /// CRC-64-AVRO of the schema's parsing canonical form.
     pub fingerprint: u64,
+    /// The topic of such events, which subjects of a registry are made from; ours are known without.
+    pub topic: Option<String>,
 }
 
 /// What is wrong with an index.
@@ -67,6 +69,7 @@ struct Row {
     id: u32,
     guid: String,
     fingerprint: String,
+    topic: Option<String>,
 }
 
 /// Reads an `index.toml`.
@@ -84,7 +87,8 @@ fn entry(row: Row) -> Result<IndexEntry, IndexError> {
     let of = |what: &str| IndexError::Malformed(format!("{} of {} v{}", what, row.event, row.version));
     let guid = guid_from_text(&row.guid).ok_or_else(|| of("the guid"))?;
     let fingerprint = u64::from_str_radix(&row.fingerprint, 16).map_err(|_| of("the fingerprint"))?;
-    Ok(IndexEntry { event: row.event, version: row.version, file: row.file, id: row.id, guid, fingerprint })
+    let Row { event, version, file, id, topic, .. } = row;
+    Ok(IndexEntry { event, version, file, id, guid, fingerprint, topic })
 }
 
 /// Reads a GUID such as `6f1c0a52-…`: 32 hexadecimal digits, dashes ignored. `None` where it is none.

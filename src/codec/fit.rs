@@ -270,7 +270,7 @@ fn unit(schema: &Schema) -> Option<&'static str> {
 }
 
 /// Avro compares names without their namespaces, and a reader's aliases with the writer's full name.
-fn same_name(writer: &Name, reader: &Name, aliases: &Aliases) -> bool {
+pub(crate) fn same_name(writer: &Name, reader: &Name, aliases: &Aliases) -> bool {
     writer.name() == reader.name()
         || aliases.iter().flatten().any(|alias| alias.fullname(None) == writer.fullname(None))
 }
@@ -290,7 +290,7 @@ fn never(writer: &Schema, reader: &str) -> Fit {
     Fit::Never(format!("{} is not {reader}", describe(writer)))
 }
 
-fn describe(schema: &Schema) -> String {
+pub(crate) fn describe(schema: &Schema) -> String {
     match schema.name() {
         Some(name) => name.to_string(),
         None => format!("{:?}", apache_avro::schema::SchemaKind::from(schema)).to_lowercase(),

@@ -24,6 +24,15 @@ pub struct Readable {
 }
 
 impl Codec {
+    /// Returns the schema that has to be added before a record can be read; `None` where it is known, or where no schema
+    /// would help.
+    pub fn needs(&self, record: &RawRecord) -> Option<SchemaRef> {
+        self.admit(record).ok()?;
+        let headers = Headers::read(record, &self.limits).ok()?;
+        let framed = unframe(record.value()?, &headers).ok()?;
+        (!self.knows(framed.schema)).then_some(framed.schema)
+    }
+
     /// Decodes a record of any kind into JSON; `None` is a tombstone.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 pub(crate) mod base64;
 mod canonical;
+mod changes;
+mod compare;
 mod decode;
 mod directory;
 mod encode;
@@ -22,9 +24,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-#[cfg(test)]
-pub(crate) use directory::OURS;
+pub use changes::{Change, ChangeKind, changes};
+pub use compare::{Obstacle, SchemaFacts, guid_text, obstacles, same_schema, schema_facts};
 pub use directory::{IndexEntry, IndexError, guid_from_text, parse_index};
+pub(crate) use directory::{OUR_INDEX, OURS};
 pub use encode::{Framing, Outgoing};
 pub use error::{DecodeError, Detail, EncodeError, SchemaError, SchemaRef};
 pub use fields::{FieldError, Fill};

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::config::load::Reader;
 use crate::config::mail;
+use crate::config::objects;
+use crate::config::protection;
 use crate::config::purge;
 use crate::config::sections::{Config, Effect, GroupProtocol, SaslMechanism, Security};
 use crate::config::size::ByteSize;
@@ -20,6 +22,7 @@ pub(crate) fn check(config: &Config, reader: &mut Reader<'_>) {
     crate::config::registry::check(&config.registry, reader);
     mail::check(config, reader);
     thumbnails::check(config, reader);
+    objects::check(config, reader);
     for (name, effect) in config.effects.iter() {
         check_effect(name, effect, config, reader);
     }
@@ -72,7 +75,7 @@ fn times(config: &Config, reader: &mut Reader<'_>) {
 fn check_effect(name: &str, effect: &Effect, config: &Config, reader: &mut Reader<'_>) {
     let at = |key: &str| format!("effects.{name}.{key}");
     let interval = config.kafka.max_poll_interval;
-    let deadline = effect.deadline.unwrap_or(OWN_DEADLINE);
+    let deadline = deadline(config, name);
     if deadline >= interval {
         let why = format!(
             "{} is not shorter than kafka.max_poll_interval = {}: the member would be put out in mid-work",
@@ -107,17 +110,7 @@ fn check_effect(name: &str, effect: &Effect, config: &Config, reader: &mut Reade
 
 fn security(config: &Config, reader: &mut Reader<'_>) {
     let kafka = &config.kafka;
-    let sasl = matches!(kafka.security, Security::SaslPlaintext | Security::SaslSsl);
-    if sasl
-        && (kafka.sasl.mechanism.is_none() || kafka.sasl.username.is_none() || kafka.sasl.password.is_none())
-    {
-        let why = format!("{} needs kafka.sasl.mechanism, username and password", kafka.security.word());
-        reader.refuse("kafka.security", why, "set all three; the password best by kafka.sasl.password_file");
-    }
-    if !sasl && kafka.sasl.password.is_some() {
-        let why = format!("is set, but kafka.security = {:?} never uses it", kafka.security.word());
-        reader.refuse("kafka.sasl.password", why, "set kafka.security = \"sasl_ssl\"");
-    }
+    protection::check(kafka, reader);
     if kafka.insecure_dev {
         reader.warn(
             "kafka.insecure_dev",
@@ -186,5 +179,14 @@ fn memory(config: &Config, reader: &mut Reader<'_>) {
     }
 }
 
+/// Returns how long an attempt of an effect may take.
+pub(super) fn deadline(config: &Config, effect: &str) -> Duration {
+    let own = if effect == "thumbnails" { THUMBNAILS_DEADLINE } else { OWN_DEADLINE };
+    config.effects.named(effect).deadline.unwrap_or(own)
+}
+
 /// The deadline of effects that have none configured.
 pub(super) const OWN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// That of thumbnails: a picture is read, shrunk and written.
+pub(crate) const THUMBNAILS_DEADLINE: Duration = Duration::from_secs(60);

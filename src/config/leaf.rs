@@ -224,8 +224,13 @@ impl Leaf for Template {
 fn broker(pair: &str) -> Result<Broker, String> {
     let pair = pair.rsplit_once("://").map_or(pair, |(_scheme, rest)| rest);
     let (host, port) = pair.rsplit_once(':').ok_or_else(|| format!("{pair:?} has no port"))?;
-    if host.is_empty() || host.contains('@') {
-        return Err("a broker's address has no host, or holds credentials".to_owned());
+    if host.contains('@') {
+        return Err("a broker's address holds credentials, which belong into kafka.sasl.username and \
+                    kafka.sasl.password_file"
+            .to_owned());
+    }
+    if host.is_empty() {
+        return Err("a broker's address has no host".to_owned());
     }
     let port = port.parse().map_err(|_unfit| format!("{port:?} is not a port"))?;
     Ok(Broker { host: host.to_owned(), port })

@@ -119,6 +119,10 @@ fn refusal(name: &str, value: &str) -> Option<(&'static str, &'static str)> {
         ("sasl.username" | "sasl.password" | "sasl.mechanism" | "sasl.mechanisms", _) => {
             ("has a setting of its own", "use [kafka.sasl]")
         }
+        ("ssl.ca.location", _) => ("has a setting of its own", "set kafka.tls.ca"),
+        ("ssl.certificate.location", _) => ("has a setting of its own", "set kafka.tls.certificate"),
+        ("ssl.key.location", _) => ("has a setting of its own", "set kafka.tls.key"),
+        ("ssl.key.password", _) => ("has a setting of its own", "set kafka.tls.key_password_file"),
         _ => return None,
     })
 }

@@ -27,6 +27,8 @@ pub struct Sources {
     pub flags: Vec<Flag>,
     /// The names of the effects that exist.
     pub effects: Vec<String>,
+    /// Whether files that hold secrets are left alone: they lie where the settings are meant for.
+    pub leave_secrets: bool,
 }
 
 /// A setting given on the command line.
@@ -99,7 +101,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
     let (path, text) = read_file(sources.file.as_deref(), &mut problems);
     let figment = Figment::new()
-        .merge(Layer { name: ENVIRONMENT, values: store::of_the_environment(&sources.environment).into_iter().collect() })
+        .merge(Layer {
+            name: ENVIRONMENT,
+            values: store::of_the_environment(&sources.environment).into_iter().collect(),
+        })
         .merge(parse_file(&path, &text, &mut problems))
         .merge(Layer { name: ENVIRONMENT, values: environment(&sources.environment) })
         .merge(Layer {
@@ -115,6 +120,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
             flags: &sources.flags,
         },
         effects: &sources.effects,
+        leave_secrets: sources.leave_secrets,
         accepted: BTreeSet::new(),
         open: Vec::new(),
         problems,
@@ -144,6 +150,7 @@ pub(crate) struct Reader<'a> {
     figment: &'a Figment,
     places: Places<'a>,
     effects: &'a [String],
+    leave_secrets: bool,
     accepted: BTreeSet<String>,
     open: Vec<String>,
     problems: Vec<Problem>,
@@ -209,6 +216,9 @@ impl Reader<'_> {
         if direct && self.rank(path) == self.rank(&twin) {
             self.refuse(path, format!("{twin} is set as well"), "keep one of the two");
             return Some(None);
+        }
+        if self.leave_secrets {
+            return Some(Some(Value::from("left alone")));
         }
         let file = name.as_str().map(PathBuf::from).unwrap_or_default();
         match read_capped(&file, SECRET_LIMIT) {
@@ -325,7 +335,13 @@ impl Places<'_> {
         let twin = format!("{name}_FILE");
         let exact = self.environment.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name));
         let given = path == "store.url" && !exact;
-        Origin::Environment(if exact { name } else if given { store::DATABASE_URL.to_owned() } else { twin })
+        Origin::Environment(if exact {
+            name
+        } else if given {
+            store::DATABASE_URL.to_owned()
+        } else {
+            twin
+        })
     }
 
     fn flag(&self, path: &str) -> Origin {
@@ -452,8 +468,13 @@ fn line_of(text: &str) -> Option<usize> {
 }
 
 fn refuse_secrets_in_flags(reader: &mut Reader<'_>, sources: &Sources) {
-    const SECRETS: [&str; 5] =
-        ["admin.token", "kafka.sasl.password", "kafka.tls.key_password", "purge.redis_password", "store.password"];
+    const SECRETS: [&str; 5] = [
+        "admin.token",
+        "kafka.sasl.password",
+        "kafka.tls.key_password",
+        "purge.redis_password",
+        "store.password",
+    ];
     for flag in sources.flags.iter().filter(|flag| SECRETS.contains(&flag.setting.as_str())) {
         let fix = format!("put it in a file and set {}_file", flag.setting);
         reader.refuse(&flag.setting, "is a secret, which everybody could see in the list of processes", fix);

@@ -6,14 +6,17 @@
 
 mod check;
 mod choice;
+mod instance;
 mod leaf;
 mod librdkafka;
 mod lines;
 mod load;
 mod mail;
+mod objects;
 mod part;
 mod pattern;
 mod problem;
+mod protection;
 mod purge;
 mod reference;
 mod registry;
@@ -25,16 +28,19 @@ mod store;
 mod thumbnails;
 mod webhooks;
 
-pub use leaf::{Broker, Brokers, Listen, Template};
+pub(crate) use check::THUMBNAILS_DEADLINE;
+pub use instance::InstanceId;
+pub use leaf::{Broker, Brokers, Listen, StoreUrl, Template};
 pub use librdkafka::RawProperties;
 pub use load::{Flag, Loaded, Origin, Setting, Sources, load};
 pub(crate) use mail::MAILS_AT_ONCE;
 pub use mail::{MailSection, MailSecurity, OnUnknown, Relay, Sender, UrlTemplate};
+pub use objects::{Objects, Place, S3Section};
 pub use pattern::{CacheUrl, Field, KeyPatterns, Pattern, Piece, UrlPatterns};
 pub use problem::{Problem, Problems};
 pub use purge::{HeaderName, HostName, Purge, RedisUrl};
 pub use reference::reference;
-pub use registry::Registry;
+pub use registry::{Registry, SubjectStrategy};
 pub use secret::Secret;
 pub use sections::{
     Admin, Backoff, Config, DeadLetterLimit, Effect, Effects, GroupProtocol, Http, Kafka, Log, LogFormat,

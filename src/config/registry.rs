@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::choice::choice;
 use crate::config::load::Reader;
 use crate::config::part::section;
 use crate::config::secret::Secret;
@@ -22,10 +23,37 @@ section! {
         token: Option<Secret> = None,
         /// The authorities to trust beside the system's, in a PEM file.
         ca: Option<PathBuf> = None,
+        /// Whether schemas of what we publish are registered where the server lacks them. Without it they are looked up, and whoever would publish what is not there stops with an error.
+        auto_register: bool = true,
+        /// The subject that such a schema is registered under.
+        subject: SubjectStrategy = SubjectStrategy::TopicRecord,
         /// How long one request may take.
         timeout: Duration = Duration::from_secs(10),
         /// How long a schema that the server does not know is waited for, before its records are dead letters.
         grace: Duration = Duration::from_secs(30),
+    }
+}
+
+choice! {
+    /// What schemas are registered under. Readers need none of it: a record names its schema by id or GUID.
+    pub enum SubjectStrategy {
+        /// The record's full name: the same on every topic.
+        Record = "record",
+        /// The topic and `-value`: for topics that hold one kind of event.
+        Topic = "topic",
+        /// The topic, `-` and the record's full name: for topics that hold several kinds.
+        TopicRecord = "topic_record",
+    }
+}
+
+impl SubjectStrategy {
+    /// Returns the subject of a record's schema on a topic.
+    pub fn subject(self, topic: &str, record: &str) -> String {
+        match self {
+            Self::Record => record.to_owned(),
+            Self::Topic => format!("{topic}-value"),
+            Self::TopicRecord => format!("{topic}-{record}"),
+        }
     }
 }
 

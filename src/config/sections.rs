@@ -7,16 +7,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::choice::choice;
+use crate::config::instance::InstanceId;
 use crate::config::leaf::{Brokers, Listen, Template};
 use crate::config::librdkafka::RawProperties;
 use crate::config::load::Reader;
 use crate::config::mail::MailSection;
+use crate::config::objects::{Objects, S3Section};
 use crate::config::part::{Described, Part, join, section};
 use crate::config::purge::Purge;
 use crate::config::registry::Registry;
 use crate::config::secret::Secret;
 use crate::config::size::ByteSize;
 use crate::config::store::StoreSection;
+use crate::config::thumbnails::Thumbnails;
 use crate::config::thumbnails::{Objects, Thumbnails};
 use crate::config::webhooks::Webhooks;
 
@@ -43,6 +46,8 @@ section! {
         objects: Objects = Objects::default(),
         /// Where schemas are found.
         registry: Registry = Registry::default(),
+        /// How buckets are reached.
+        s3: S3Section = S3Section::default(),
         /// How the process ends.
         shutdown: Shutdown = Shutdown::default(),
         /// Where positions and effects are kept.
@@ -83,8 +88,8 @@ section! {
         client_id: String = "postroom".to_owned(),
         /// What group names start with; the effect's name follows.
         group_prefix: String = "postroom.".to_owned(),
-        /// Makes the members static (`group.instance.id`, the effect's name is added): a restart within the session causes no rebalance. Two running processes must not share it.
-        instance_id: Option<String> = None,
+        /// Makes the members static (`group.instance.id`, the effect's name is added): a restart within the session causes no rebalance. Two running processes must not share it; `"{hostname}"` is the name of the pod in a StatefulSet.
+        instance_id: Option<InstanceId> = None,
         /// `classic` is cooperative-sticky; `consumer` is the protocol of KIP-848, for brokers from 4.0 on.
         protocol: GroupProtocol = GroupProtocol::Classic,
         /// How long a member may be silent before its partitions go to others (`session.timeout.ms`). Under `consumer` the broker decides.
@@ -217,7 +222,7 @@ section! {
         concurrency: Option<NonZeroUsize> = None,
         /// How many records an effect in the store takes in one transaction. Where it is not set, the effect's own: 500.
         batch: Option<NonZeroUsize> = None,
-        /// How long one attempt may take before it is cancelled. Where it is not set, the effect's own: 30s.
+        /// How long one attempt may take before it is cancelled. Where it is not set, the effect's own: 30s, for `thumbnails` 60s.
         deadline: Option<Duration> = None,
         /// Where a group that is new begins.
         start: Start = Start::Earliest,

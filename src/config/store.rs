@@ -61,7 +61,8 @@ impl PostgresUrl {
 impl fmt::Display for PostgresUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let authority = self.authority();
-        let (user, hosts) = authority.rsplit_once('@').map_or((None, authority), |(user, hosts)| (Some(user), hosts));
+        let (user, hosts) =
+            authority.rsplit_once('@').map_or((None, authority), |(user, hosts)| (Some(user), hosts));
         let path = self.0.split_once(authority).map_or("", |(_, path)| path);
         let path = if path.contains("password=") { path.split('?').next().unwrap_or_default() } else { path };
         f.write_str("postgres://")?;
@@ -124,7 +125,9 @@ impl Leaf for StoreUrl {
 pub(crate) fn check(store: &StoreSection, reader: &mut Reader<'_>) {
     let is_name = |name: &str| {
         let fits = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_';
-        (1..=63).contains(&name.len()) && name.chars().all(fits) && !name.starts_with(|char: char| char.is_ascii_digit())
+        (1..=63).contains(&name.len())
+            && name.chars().all(fits)
+            && !name.starts_with(|char: char| char.is_ascii_digit())
     };
     if !is_name(&store.schema) {
         let why = format!("{:?} is not a name of small letters, digits and underscores", store.schema);
@@ -133,7 +136,11 @@ pub(crate) fn check(store: &StoreSection, reader: &mut Reader<'_>) {
     match (&store.url, &store.password) {
         (StoreUrl::Sqlite(_), Some(_)) => {
             let why = "is set and the store is an SQLite file, which has none";
-            reader.warn("store.password", why.to_owned(), "set store.url to a PostgreSQL database, or remove it");
+            reader.warn(
+                "store.password",
+                why.to_owned(),
+                "set store.url to a PostgreSQL database, or remove it",
+            );
         }
         (StoreUrl::Postgres(url), Some(_)) if url.has_password() => {
             let why = "is set and the address has a password as well";
@@ -166,7 +173,10 @@ mod tests {
     #[test]
     fn password_of_an_address_is_never_shown() {
         for (url, shown) in [
-            ("postgres://me:s3cret@db:5432/blog?sslmode=require", "postgres://me:[redacted]@db:5432/blog?sslmode=require"),
+            (
+                "postgres://me:s3cret@db:5432/blog?sslmode=require",
+                "postgres://me:[redacted]@db:5432/blog?sslmode=require",
+            ),
             ("postgresql://me@db/blog", "postgres://me@db/blog"),
             ("postgres://a,b:1234/blog", "postgres://a,b:1234/blog"),
             ("postgres://me@db/blog?password=s3cret", "postgres://me@db/blog"),
@@ -181,7 +191,9 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_without_repeating_it() {
-        for text in ["postgres:me:s3cret", "postgres:///blog", "mysql://me:s3cret@db/blog", "postroom.db", "sqlite:"] {
+        for text in
+            ["postgres:me:s3cret", "postgres:///blog", "mysql://me:s3cret@db/blog", "postroom.db", "sqlite:"]
+        {
             let refusal = read(text).unwrap_err();
 
             assert!(!refusal.why.contains("s3cret"), "{refusal:?}");

@@ -1,4 +1,4 @@
-//! `[objects]` and `[thumbnails]`.
+//! `[thumbnails]`.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -6,20 +6,12 @@ use std::time::Duration;
 
 use figment::value::Value;
 
-use crate::config::check::OWN_DEADLINE;
+use crate::config::check::deadline;
 use crate::config::load::Reader;
 use crate::config::part::{Leaf, Refusal, scalar, section};
 use crate::config::sections::Config;
 use crate::config::size::ByteSize;
 use crate::config::span::written;
-
-section! {
-    /// `[objects]`: where uploaded pictures lie and thumbnails go.
-    pub struct Objects {
-        /// The folder that object keys are paths in, such as Django's media root. Links in it are not followed. Without it there are no thumbnails.
-        folder: Option<PathBuf> = None,
-    }
-}
 
 section! {
     /// `[thumbnails]`: what is made of uploaded pictures, and what that may cost.
@@ -107,7 +99,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
         let why = format!("{memory} is less than {LEAST_MEMORY}, which the program itself needs");
         reader.refuse("thumbnails.memory", why, "use 1GiB");
     }
-    let deadline = config.effects.named("thumbnails").deadline.unwrap_or(OWN_DEADLINE);
+    let deadline = deadline(config, "thumbnails");
     if timeout.is_zero() {
         reader.refuse("thumbnails.timeout", "no picture is done in no time", "use 20s");
     } else if *timeout >= deadline {

@@ -30,6 +30,10 @@ section! {
         timeout: Duration = Duration::from_secs(25),
         /// How long a delivery is tried, from the moment it was first due, before it is a dead letter.
         budget: Duration = Duration::from_secs(86_400),
+        /// How long an endpoint may fail without a break before it is disabled; 0 is never. `postroom webhooks enable` sends to it again.
+        disable_after: Duration = Duration::from_secs(5 * 86_400),
+        /// Endpoints are told nothing of events that are older than this: a replay or an import of old history is not news.
+        max_age: Duration = Duration::from_secs(2 * 86_400),
     }
 }
 

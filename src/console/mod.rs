@@ -17,6 +17,7 @@ mod letters;
 mod mails;
 mod pages;
 mod rates;
+mod scale;
 pub(crate) mod search;
 mod story;
 mod text;
@@ -46,7 +47,8 @@ use crate::config::Config;
 use crate::console::letters::Letters;
 use crate::console::pages::{Desk, Parts};
 use crate::console::rates::Rates;
-use crate::runtime::connection;
+use crate::console::scale::Scale;
+use crate::runtime::{Group, connection};
 use crate::telemetry::Board;
 
 /// The pages of a process. What they show comes in as it is opened.
@@ -65,6 +67,7 @@ impl Console {
             gallery: OnceLock::new(),
             letters: Letters::new(connection(config), config.topics.dead_letter.to_string()),
             rates: Rates::default(),
+            scale: Scale::new(connection(config)),
             templates: templates(),
         };
         Self { desk: Desk { parts: Arc::new(parts) } }
@@ -73,6 +76,11 @@ impl Console {
     /// Shows what this store holds. The first one stays.
     pub fn show_store(&self, store: &AnyStore) {
         self.desk.parts.store.get_or_init(|| store.clone());
+    }
+
+    /// Answers for these groups at `/api/scale`. The first ones stay.
+    pub fn scale_by(&self, config: &Config, groups: &[Group]) {
+        self.desk.parts.scale.of(config, groups);
     }
 
     /// Shows these mails. The first mailbox stays.
@@ -102,6 +110,7 @@ impl Console {
             .route("/api/page/{part}", get(pages::part))
             .route("/search", get(search::page))
             .route("/api/search", get(search::search))
+            .route("/api/scale", get(scale::scale))
             .route("/api/events", get(pages::api_events))
             .route("/api/events/{*id}", get(pages::api_story))
             .fallback(pages::nothing)

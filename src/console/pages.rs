@@ -19,6 +19,7 @@ use crate::console::groups::signed;
 use crate::console::letters::{Letters, Seen};
 use crate::console::mails::Mailbox;
 use crate::console::rates::Rates;
+use crate::console::scale::Scale;
 use crate::console::story::{Caused, Mark, Material, Story, tell};
 use crate::console::thumbs::{Gallery, checked};
 use crate::console::words::{grouped, rfc3339};
@@ -39,6 +40,7 @@ pub(crate) struct Parts {
     pub(crate) gallery: OnceLock<Arc<dyn Gallery>>,
     pub(crate) letters: Letters,
     pub(crate) rates: Rates,
+    pub(crate) scale: Scale,
     pub(crate) templates: Environment<'static>,
 }
 

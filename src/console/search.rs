@@ -232,6 +232,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::adapters::store::SqliteStore;
     use crate::event::EventId;
     use crate::ports::{
         Arrival, Change, DocumentBody, DocumentChange, DocumentContent, DocumentFact, Guard, Origin, Store,

@@ -121,7 +121,9 @@ fn choose(collection: &Collection, order: &Replay, report: &mut ReplayReport) ->
             State::Replayed { at, by } if !order.force => Some(format!("it was replayed {at} by {by}")),
             State::Discarded { at, by, .. } if !order.force => Some(format!("it was discarded {at} by {by}")),
             State::Open | State::Replayed { .. } | State::Discarded { .. } => {
-                if entry.by_reference {
+                if entry.by_reference && entry.origin.offset < 0 {
+                    Some("it was too large to be published: it stands in the outbox only".to_owned())
+                } else if entry.by_reference {
                     Some(
                         "its value was too large to be copied: it stands in the source topic only".to_owned(),
                     )
@@ -268,7 +270,7 @@ async fn mark(
         deliveries.push(delivery.map_err(|error| refused(&entry.place.topic, error))?);
     }
     for delivery in deliveries {
-        delivery.await.map_err(|error| EdgeError::Client(error.to_string()))?;
+        delivery.await.map_err(of_delivery)?;
     }
     Ok(())
 }
@@ -283,9 +285,14 @@ async fn pace(begun: tokio::time::Instant, count: usize, rate: Option<u32>) {
 fn refused(topic: &str, error: PublishError) -> EdgeError {
     match error {
         PublishError::NoSuchTopic(_) => missing(topic),
-        PublishError::NotAuthorised(_) => {
-            EdgeError::NotAuthorised(format!("Write on topic {topic} is needed"))
-        }
+        error => of_delivery(error),
+    }
+}
+
+fn of_delivery(error: PublishError) -> EdgeError {
+    match error {
+        PublishError::NotAuthorised { lacking, .. } => EdgeError::NotAuthorised(lacking),
+        PublishError::NoSuchTopic(topic) => missing(&topic),
         error @ (PublishError::TooLarge(_) | PublishError::TimedOut(_) | PublishError::Failed { .. }) => {
             EdgeError::Client(error.to_string())
         }

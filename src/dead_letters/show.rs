@@ -54,6 +54,9 @@ pub fn render(
         );
     }
     match record.value() {
+        None if entry.by_reference && entry.origin.offset < 0 => {
+            line("value", "too large: it was never published, and stands in the outbox only");
+        }
         None if entry.by_reference => line("value", "too large: it stands in the source topic only"),
         None => line("value", "null (a tombstone)"),
         Some(value) => {

@@ -38,8 +38,8 @@ pub struct NotifySettings {
     /// How old an event may be that mail is sent about: history that is replayed must not mail anybody. `None`: no
     /// mail at all.
     pub mail: Option<Duration>,
-    /// Whether endpoints are told of events.
-    pub webhooks: bool,
+    /// How old an event may be that endpoints are told of. `None`: nobody is told.
+    pub webhooks: Option<Duration>,
 }
 
 impl Notify {
@@ -50,7 +50,7 @@ impl Notify {
 
     /// What mails about an event say of it; `None` where no mail is sent.
     fn mail(&self, blog: &str, format: Option<&String>, text: Option<&String>) -> Option<MailSource> {
-        let max_age = i64::try_from(self.settings.mail?.as_millis()).unwrap_or(i64::MAX);
+        let max_age = millis(self.settings.mail?);
         Some(MailSource {
             blog: blog.to_owned(),
             format: format.cloned(),
@@ -68,13 +68,13 @@ impl StoreEffect for Notify {
     }
 
     fn types(&self) -> &'static [EventType] {
-        if self.settings.webhooks { &BlogEvent::TYPES } else { &TYPES }
+        if self.settings.webhooks.is_some() { &BlogEvent::TYPES } else { &TYPES }
     }
 
     fn apply(&self, envelope: &Envelope<BlogEvent>, changes: &mut Changes) -> Result<(), Failure> {
         let origin = origin(envelope)?;
-        if self.settings.webhooks {
-            changes.push(Change::Webhooks(webhook(envelope, &origin)));
+        if let Some(max_age) = self.settings.webhooks {
+            changes.push(Change::Webhooks(webhook(envelope, &origin, millis(max_age))));
         }
         match &envelope.event {
             BlogEvent::CommentCreated(event) => changes.push(Change::ThreadComment(ThreadComment {
@@ -178,7 +178,7 @@ fn excerpt(text: &str) -> String {
 }
 
 /// What endpoints are told of an event: all of its fields but addresses.
-fn webhook(envelope: &Envelope<BlogEvent>, origin: &Origin) -> WebhookEvent {
+fn webhook(envelope: &Envelope<BlogEvent>, origin: &Origin, max_age: i64) -> WebhookEvent {
     let event = &envelope.event;
     let event_type = event.event_type().name.to_owned();
     let body = json!({
@@ -188,21 +188,45 @@ fn webhook(envelope: &Envelope<BlogEvent>, origin: &Origin) -> WebhookEvent {
         "blog": event.blog(),
         "data": each_event!(event, event => data(event)),
     });
-    WebhookEvent { origin: origin.clone(), event_type, blog: event.blog().to_owned(), body: body.to_string() }
+    WebhookEvent {
+        origin: origin.clone(),
+        event_type,
+        blog: event.blog().to_owned(),
+        body: body.to_string(),
+        max_age,
+    }
 }
 
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The fields of an event, without addresses and without what would make the delivery larger than brokers take.
 fn data(event: &impl Serialize) -> Value {
     // Our events are structs of plain fields: they have a form in JSON.
     let mut data = serde_json::to_value(event).unwrap_or_default();
     if let Value::Object(fields) = &mut data {
         fields.remove("email");
-        if let Some(body) = fields.get_mut("body")
-            && body.as_str().is_some_and(|body| body.len() > MOST_BODY)
-        {
-            *body = Value::Null;
+        if let Some(body) = fields.get_mut("body") {
+            leave_out(body, MOST_BODY);
+        }
+        if fields.values().map(written).sum::<usize>() > MOST_DATA {
+            let share = MOST_DATA / fields.len().max(1);
+            fields.values_mut().for_each(|value| leave_out(value, share));
         }
     }
     data
+}
+
+fn leave_out(value: &mut Value, most: usize) {
+    if written(value) > most {
+        *value = Value::Null;
+    }
+}
+
+/// How many bytes a value takes as it is sent: a control character takes six.
+fn written(value: &Value) -> usize {
+    value.to_string().len()
 }
 
 const TYPES: [EventType; 6] = [
@@ -217,5 +241,32 @@ const TYPES: [EventType; 6] = [
 /// What is kept of a text for mails, in characters.
 const MOST_CHARS: usize = 2_000;
 
-/// A text that is longer, in bytes, is left out of what endpoints are told: `null` stands in its place.
+/// A text that takes more bytes as JSON is left out of what endpoints are told: `null` stands in its place.
 const MOST_BODY: usize = 256 * 1_024;
+
+/// Where the fields together take more bytes as JSON, those that take more than their share are `null`.
+const MOST_DATA: usize = 512 * 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn post(title: String, body: Option<String>) -> PostPublished {
+        PostPublished { post_id: "news/p".to_owned(), title: Some(title), body, ..PostPublished::default() }
+    }
+
+    #[test]
+    fn what_endpoints_are_told_is_bounded_as_it_is_sent() {
+        let short = data(&post("Title".to_owned(), Some("text".to_owned())));
+        // A control character takes one byte in memory, and six where it is sent.
+        let escaped = data(&post("Title".to_owned(), Some("\u{1}".repeat(100_000))));
+        let large = data(&post("T".repeat(3_000_000), Some("text".to_owned())));
+
+        assert_eq!(short.get("body"), Some(&json!("text")));
+        assert_eq!((escaped.get("title"), escaped.get("body")), (Some(&json!("Title")), Some(&Value::Null)));
+        assert_eq!((large.get("title"), large.get("body")), (Some(&Value::Null), Some(&json!("text"))));
+        for data in [short, escaped, large] {
+            assert!(written(&data) <= MOST_DATA);
+        }
+    }
+}

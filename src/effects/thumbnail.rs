@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use sha2::{Digest, Sha256};
 
 use crate::event::{Envelope, ImageUploaded};
@@ -13,8 +14,10 @@ use crate::ports::{
 
 /// Makes thumbnails of uploaded pictures and keeps the table `thumbnails`.
 pub struct Thumbnail {
-    /// Where pictures lie and thumbnails go.
-    pub objects: Arc<dyn Objects>,
+    /// Where pictures lie.
+    pub source: Arc<dyn Objects>,
+    /// Where thumbnails go.
+    pub target: Arc<dyn Objects>,
     /// Who makes them.
     pub pictures: Arc<dyn Pictures>,
     /// Which are made.
@@ -33,7 +36,7 @@ impl Handler for Thumbnail {
         let picture = context.request(OBJECTS, self.read(event)).await?;
         let made = context.request(PICTURES, self.pictures.thumbnails(picture, &self.spec)).await;
         let made = made.map_err(of_picture)?;
-        let files = self.write(&event.sha256, &made).await?;
+        let files = context.request(OBJECTS, self.write(&event.sha256, &made)).await?;
         let Thumbnails { media_type, width, height, placeholder, .. } = made;
         context.change(Change::Thumbnails(ThumbnailsMade {
             event: envelope.id.clone(),
@@ -59,7 +62,7 @@ impl Thumbnail {
         if size > limit {
             return Err(of_object(ObjectError::TooLarge { key: key.clone(), size, limit }));
         }
-        let picture = self.objects.read(key, limit).await.map_err(of_object)?;
+        let picture = self.source.read(key, limit).await.map_err(of_object)?;
         let found = u64::try_from(picture.len()).unwrap_or(u64::MAX);
         if found != size {
             let why =
@@ -74,16 +77,17 @@ impl Thumbnail {
         Ok(picture)
     }
 
+    /// Writes all of them at once: as long as the slowest takes.
     async fn write(&self, sha256: &str, made: &Thumbnails) -> Result<Vec<ThumbnailFile>, Error> {
-        let mut files = Vec::with_capacity(made.sizes.len());
-        for Made { wanted, width, height, encoding, bytes } in &made.sizes {
-            let folder = sha256.get(..2).unwrap_or_default();
+        let folder = sha256.get(..2).unwrap_or_default();
+        let written = made.sizes.iter().map(|made| async move {
+            let Made { wanted, width, height, encoding, bytes } = made;
             let name = format!("{}/{folder}/{sha256}-{wanted}.{}", self.prefix, encoding.extension());
-            self.objects.write(&name, bytes.clone()).await.map_err(of_object)?;
-            let media_type = encoding.media_type().to_owned();
-            files.push(ThumbnailFile { name, media_type, width: *width, height: *height });
-        }
-        Ok(files)
+            let media_type = encoding.media_type();
+            self.target.write(&name, bytes.clone(), media_type).await.map_err(of_object)?;
+            Ok(ThumbnailFile { name, media_type: media_type.to_owned(), width: *width, height: *height })
+        });
+        try_join_all(written).await
     }
 }
 

@@ -21,9 +21,11 @@ use tokio::task::spawn_blocking;
 
 use crate::kafka::config::{Connection, Role};
 use crate::kafka::dead_letter::DeadLetterRoute;
-use crate::kafka::errors;
+use crate::kafka::direct::Security;
+use crate::kafka::grant::{Need, Operation, lacking};
 use crate::kafka::metadata::{self, Reading};
 use crate::kafka::topics::{ActualTopic, DesiredTopic, HEADER_ROOM, Plan, Step};
+use crate::kafka::{access, errors, reach};
 use crate::ports::{CommittedPosition, EdgeError, LogRange};
 
 /// A client for questions and changes. Its calls must be made within a tokio runtime.
@@ -79,38 +81,75 @@ impl Admin {
     /// # Errors
     /// Says why no broker answered.
     pub async fn topics(&self) -> Result<Vec<ActualTopic>, EdgeError> {
-        let client = Arc::clone(&self.client);
-        let metadata = blocking(move || client.inner().fetch_metadata(None, PATIENCE)).await;
-        let metadata = metadata.map_err(|error| self.unreachable(error))?;
+        let (client, connection) = (Arc::clone(&self.client), self.connection.clone());
+        let metadata = blocking(move || {
+            reach::ask(&connection, PATIENCE, |patience| client.inner().fetch_metadata(None, patience))
+        });
+        let metadata = metadata.await?;
         let topics = metadata.topics().iter().filter(|topic| !topic.name().starts_with("__"));
+        let count = |many: usize| i32::try_from(many).unwrap_or(i32::MAX);
         Ok(topics
             .map(|topic| ActualTopic {
                 name: topic.name().to_owned(),
-                partitions: i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),
-                replication: topic
-                    .partitions()
-                    .first()
-                    .map_or(0, |first| i32::try_from(first.replicas().len()).unwrap_or(i32::MAX)),
+                partitions: count(topic.partitions().len()),
+                replication: topic.partitions().first().map_or(0, |first| count(first.replicas().len())),
+                in_sync: topic.partitions().iter().map(|one| count(one.isr().len())).min().unwrap_or(0),
                 settings: BTreeMap::new(),
             })
             .collect())
     }
 
-    /// Compares the cluster with what should be.
+    /// Returns the cluster's brokers: their numbers and the addresses that they give themselves.
     ///
     /// # Errors
-    /// Says why the cluster did not answer; [`EdgeError::Configuration`] where it has no admin API.
-    pub async fn plan(&self, desired: &[DesiredTopic]) -> Result<Plan, EdgeError> {
-        let mut actual = self.topics().await?;
-        let names: Vec<&str> = desired.iter().map(|topic| topic.name.as_str()).collect();
-        let there: Vec<&str> =
-            actual.iter().map(|topic| topic.name.as_str()).filter(|name| names.contains(name)).collect();
+    /// Says why no broker answered, and what is in the way.
+    pub async fn brokers(&self) -> Result<Vec<(i32, String)>, EdgeError> {
+        let (client, connection) = (Arc::clone(&self.client), self.connection.clone());
+        let metadata = blocking(move || {
+            reach::ask(&connection, PATIENCE, |patience| client.inner().fetch_metadata(None, patience))
+        });
+        let metadata = metadata.await?;
+        let brokers = metadata.brokers().iter();
+        Ok(brokers.map(|broker| (broker.id(), format!("{}:{}", broker.host(), broker.port()))).collect())
+    }
+
+    /// Returns those of these topics that are there, with their settings.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub async fn described(&self, names: &[&str]) -> Result<Vec<ActualTopic>, EdgeError> {
+        let mut topics = self.topics().await?;
+        topics.retain(|topic| names.contains(&topic.name.as_str()));
+        let there: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
         let mut settings = self.settings(&there).await?;
-        for topic in &mut actual {
+        for topic in &mut topics {
             if let Some((known, _)) = settings.remove(&topic.name) {
                 topic.settings = known;
             }
         }
+        Ok(topics)
+    }
+
+    /// Compares the cluster with what should be.
+    ///
+    /// # Errors
+    /// Says why the cluster did not answer; [`EdgeError::Configuration`] where it has no admin API;
+    /// [`EdgeError::NotAuthorised`] where we may not see what is there.
+    pub async fn plan(&self, desired: &[DesiredTopic]) -> Result<Plan, EdgeError> {
+        if Security::of(&self.connection).protocol() != "plaintext" {
+            // A cluster hides topics that we may not see: they would be made once more.
+            let see = [Operation::Describe, Operation::DescribeConfigs];
+            let see =
+                desired.iter().flat_map(|topic| see.map(|operation| Need::topic(operation, &topic.name)));
+            let hidden = self.missing_rights(see.collect()).await.unwrap_or_default();
+            if !hidden.is_empty() {
+                return Err(EdgeError::NotAuthorised(lacking(&hidden, &self.connection)));
+            }
+        }
+        let names: Vec<&str> = desired.iter().map(|topic| topic.name.as_str()).collect();
+        let mut actual = self.described(&names).await?;
+        // Names that differ only by a dot are told, too.
+        actual.extend(self.topics().await?.into_iter().filter(|topic| !names.contains(&topic.name.as_str())));
         Ok(Plan::between(desired, &actual))
     }
 
@@ -122,7 +161,7 @@ impl Admin {
     pub async fn apply(&self, plan: &Plan) -> Result<(), EdgeError> {
         for step in &plan.steps {
             match step {
-                Step::Create(topic) => self.create(topic).await?,
+                Step::Create(topic) => self.create(topic, plan).await?,
                 Step::AddPartitions { topic, to, .. } => self.add_partitions(topic, *to).await?,
                 Step::Change { topic, settings } => self.change(topic, settings).await?,
             }
@@ -209,10 +248,30 @@ impl Admin {
         config.set("group.id", group).set("enable.auto.commit", "false");
         let topics = topics.to_vec();
         let positions = blocking(move || {
-            let consumer: BaseConsumer = config.create()?;
-            positions(&consumer, &topics)
+            let consumer: BaseConsumer = config.create().map_err(|error| errors::of_request(&error))?;
+            positions(&consumer, &topics).map_err(|error| errors::of_request(&error))
         });
-        positions.await.map_err(|error| self.unreachable(error))
+        let needs = [Need::group(Operation::Describe, group)];
+        positions.await.map_err(|error| match self.unreachable(error) {
+            EdgeError::NotAuthorised(_) => EdgeError::NotAuthorised(lacking(&needs, &self.connection)),
+            error => error,
+        })
+    }
+
+    /// Asks the broker which of these rights it does not grant.
+    ///
+    /// # Errors
+    /// Says why that cannot be found out.
+    pub async fn missing_rights(&self, needs: Vec<Need>) -> Result<Vec<Need>, EdgeError> {
+        let connection = self.connection.clone();
+        blocking(move || access::missing(&connection, &needs, PATIENCE)).await
+    }
+
+    /// Says that these rights are missing: those that the broker names, else all of them.
+    async fn refused(&self, needs: Vec<Need>) -> EdgeError {
+        let missing = self.missing_rights(needs.clone()).await.unwrap_or_default();
+        let missing = if missing.is_empty() { needs } else { missing };
+        EdgeError::NotAuthorised(lacking(&missing, &self.connection))
     }
 
     /// Returns the settings of topics, and which of them were set for the topic itself.
@@ -223,18 +282,20 @@ impl Admin {
         if topics.is_empty() {
             return Ok(BTreeMap::new());
         }
+        let needs: Vec<_> =
+            topics.iter().map(|topic| Need::topic(Operation::DescribeConfigs, *topic)).collect();
         let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
         let results = self.client.describe_configs(&resources, &options()).await;
         let results = match results {
             Ok(results) => results,
-            Err(error) => return Err(self.admin_error("describing topics", &error).await),
+            Err(error) => return Err(self.admin_error("describing topics", &error, needs).await),
         };
         let mut settings = BTreeMap::new();
         for result in results {
             let resource = match result {
                 Ok(resource) => resource,
                 Err(Code::UnknownTopicOrPartition | Code::UnknownTopic) => continue,
-                Err(code) => return Err(self.admin_code("describing topics", code)),
+                Err(code) => return Err(self.admin_code("describing topics", code, needs).await),
             };
             if let OwnedResourceSpecifier::Topic(name) = resource.specifier {
                 let own = resource.entries.iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
@@ -246,7 +307,11 @@ impl Admin {
         Ok(settings)
     }
 
-    async fn create(&self, topic: &DesiredTopic) -> Result<(), EdgeError> {
+    async fn create(&self, topic: &DesiredTopic, plan: &Plan) -> Result<(), EdgeError> {
+        let needs = vec![match plan.steps.iter().filter(|step| matches!(step, Step::Create(_))).count() {
+            0 | 1 => Need::topic(Operation::Create, &topic.name),
+            _ => Need::cluster(Operation::Create),
+        }];
         let replication = TopicReplication::Fixed(topic.replication.unwrap_or(-1));
         let mut new = NewTopic::new(&topic.name, topic.partitions, replication);
         for (key, value) in &topic.settings {
@@ -255,10 +320,10 @@ impl Admin {
         let what = format!("creating topic {}", topic.name);
         let results = self.client.create_topics([&new], &options()).await;
         match results {
-            Err(error) => Err(self.admin_error(&what, &error).await),
+            Err(error) => Err(self.admin_error(&what, &error, needs).await),
             Ok(results) => match results.into_iter().next() {
                 None | Some(Ok(_) | Err((_, Code::TopicAlreadyExists))) => Ok(()),
-                Some(Err((_, code))) => Err(self.admin_code(&what, code)),
+                Some(Err((_, code))) => Err(self.admin_code(&what, code, needs).await),
             },
         }
     }
@@ -266,12 +331,13 @@ impl Admin {
     async fn add_partitions(&self, topic: &str, to: i32) -> Result<(), EdgeError> {
         let new = NewPartitions::new(topic, usize::try_from(to).unwrap_or(0));
         let what = format!("adding partitions to topic {topic}");
+        let needs = vec![Need::topic(Operation::Alter, topic)];
         let results = self.client.create_partitions([&new], &options()).await;
         match results {
-            Err(error) => Err(self.admin_error(&what, &error).await),
+            Err(error) => Err(self.admin_error(&what, &error, needs).await),
             Ok(results) => match results.into_iter().next() {
                 None | Some(Ok(_)) => Ok(()),
-                Some(Err((_, code))) => Err(self.admin_code(&what, code)),
+                Some(Err((_, code))) => Err(self.admin_code(&what, code, needs).await),
             },
         }
     }
@@ -294,17 +360,19 @@ impl Admin {
             alter = alter.set(key, value);
         }
         let what = format!("changing topic {topic}");
+        let needs = vec![Need::topic(Operation::AlterConfigs, topic)];
         let results = self.client.alter_configs([&alter], &options()).await;
         match results {
-            Err(error) => Err(self.admin_error(&what, &error).await),
+            Err(error) => Err(self.admin_error(&what, &error, needs).await),
             Ok(results) => match results.into_iter().next() {
                 None | Some(Ok(_)) => Ok(()),
-                Some(Err((_, code))) => Err(self.admin_code(&what, code)),
+                Some(Err((_, code))) => Err(self.admin_code(&what, code, needs).await),
             },
         }
     }
 
-    async fn admin_error(&self, what: &str, error: &KafkaError) -> EdgeError {
+    /// Turns what failed into an error; `needs` are the rights that it takes.
+    async fn admin_error(&self, what: &str, error: &KafkaError, needs: Vec<Need>) -> EdgeError {
         let code = match error {
             KafkaError::AdminOp(code) => Some(*code),
             error => error.rdkafka_error_code(),
@@ -312,14 +380,14 @@ impl Admin {
         match code {
             // A broker without the API leaves the client waiting for one that has it.
             Some(Code::OperationTimedOut) if self.topics().await.is_ok() => {
-                self.admin_code(what, Code::UnsupportedFeature)
+                self.admin_code(what, Code::UnsupportedFeature, needs).await
             }
-            Some(code) => self.admin_code(what, code),
+            Some(code) => self.admin_code(what, code, needs).await,
             None => EdgeError::Client(format!("{what}: {error}")),
         }
     }
 
-    fn admin_code(&self, what: &str, code: Code) -> EdgeError {
+    async fn admin_code(&self, what: &str, code: Code, needs: Vec<Need>) -> EdgeError {
         if errors::is_unsupported(code) {
             return EdgeError::Configuration(format!(
                 "{what}: the cluster at {} answers, but not its admin API (the embedded broker has none)",
@@ -330,9 +398,7 @@ impl Admin {
             return EdgeError::Unreachable(format!("{}: {what}: {code}", self.connection.brokers));
         }
         match code {
-            Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => EdgeError::NotAuthorised(
-                format!("{what}: Create, Describe, DescribeConfigs and AlterConfigs are needed ({code})"),
-            ),
+            Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => self.refused(needs).await,
             Code::InvalidReplicationFactor => EdgeError::Configuration(format!(
                 "{what}: the cluster has fewer brokers than the replicas that were asked for ({code})"
             )),
@@ -390,12 +456,9 @@ fn read_commit(next: Offset, element: &TopicPartitionListElem<'_>) -> CommittedP
 }
 
 async fn blocking<V: Send + 'static>(
-    question: impl FnOnce() -> Result<V, KafkaError> + Send + 'static,
+    question: impl FnOnce() -> Result<V, EdgeError> + Send + 'static,
 ) -> Result<V, EdgeError> {
-    match spawn_blocking(question).await {
-        Ok(answer) => answer.map_err(|error| errors::of_request(&error)),
-        Err(error) => Err(EdgeError::Client(error.to_string())),
-    }
+    spawn_blocking(question).await.unwrap_or_else(|error| Err(EdgeError::Client(error.to_string())))
 }
 
 fn options() -> AdminOptions {

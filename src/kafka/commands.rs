@@ -9,6 +9,7 @@ use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 use crate::kafka::assignment::Refused;
 use crate::kafka::committer::Commit;
 use crate::kafka::context::{EdgeContext, EdgeCounters};
+use crate::ports::EdgeError;
 
 /// One request of the driver.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Released(Generation),
     /// Leave the group.
     Close(Moment),
+    /// Leave the group, since it cannot go on.
+    Fail(EdgeError),
 }
 
 /// Whether commits are waited for.
@@ -64,6 +67,9 @@ impl EdgeContext {
                     self.state().assignment.release(generation);
                 }
                 Command::Close(deadline) => self.state().closing = Some(deadline),
+                Command::Fail(error) => {
+                    self.state().fatal.get_or_insert(error);
+                }
             }
         }
         self.commit(consumer, gathered, commits);

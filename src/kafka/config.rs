@@ -6,6 +6,8 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
+use crate::kafka::direct::check_files;
+use crate::kafka::grant::{Need, Operation};
 use crate::kafka::{errors, properties};
 use crate::ports::{EdgeError, StoreId};
 
@@ -48,6 +50,7 @@ impl Connection {
     /// Returns what every client is built with.
     pub(crate) fn base(&self, role: Role) -> Result<ClientConfig, EdgeError> {
         properties::check(&self.properties)?;
+        check_files(self)?;
         let mut config = ClientConfig::new();
         // With the client's property `debug` its lines are many: they are made only where they are wanted.
         let wanted = tracing::enabled!(tracing::Level::DEBUG);
@@ -159,6 +162,18 @@ impl ConsumerConfig {
             }
             Protocol::Kip848 => Duration::from_secs(5),
         }
+    }
+
+    /// Returns the right that is needed of a topic: to write dead letters, to read all others.
+    pub(crate) fn need(&self, topic: &str) -> Need {
+        let writes = self.dead_letter_topics.iter().any(|letters| letters == topic);
+        Need::topic(if writes { Operation::Write } else { Operation::Read }, topic)
+    }
+
+    /// Returns the rights that a member of this group needs.
+    pub(crate) fn needs(&self) -> Vec<Need> {
+        let topics = self.topics.iter().chain(&self.dead_letter_topics).map(|topic| self.need(topic));
+        topics.chain([Need::group(Operation::Read, &self.group)]).collect()
     }
 
     /// Checks the values and returns what the consumer is built with.

@@ -140,6 +140,7 @@ fn react(
             let detail = consumer.client().fatal_error().map_or(reason, |(_, text)| text);
             Err(EdgeError::Client(detail))
         }
+        Verdict::Stop(EdgeError::NotAuthorised(why)) => Err(context.refused(why)),
         Verdict::Stop(error) => Err(error),
     }
 }

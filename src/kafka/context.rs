@@ -20,6 +20,7 @@ use crate::kafka::client::{ClientLog, Reach};
 use crate::kafka::commands::Command;
 use crate::kafka::committer::Committer;
 use crate::kafka::config::ConsumerConfig;
+use crate::kafka::{access, reach};
 use crate::ports::{EdgeError, EdgeEvent};
 
 /// The context of one group's consumer.
@@ -78,6 +79,15 @@ impl EdgeContext {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what is behind a refusal: what the broker has against our credentials, which rights are missing; `why` where
+    /// neither can be found out. Blocks, some seconds at most.
+    pub(crate) fn refused(&self, why: String) -> EdgeError {
+        let connection = &self.config.connection;
+        reach::obstacle(connection)
+            .or_else(|| access::complaint(connection, &self.config.needs()))
+            .unwrap_or(EdgeError::NotAuthorised(why))
     }
 
     pub(crate) fn version(&self) -> u64 {

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use postroom_core::{DeadLetter, FetchEpoch, Generation, Input, Moment, Offset, OffsetRange, TopicPartition};
+use postroom_core::{DeadLetter, FetchEpoch, Generation, Moment, Offset, OffsetRange, TopicPartition};
 use rdkafka::consumer::BaseConsumer;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -17,7 +17,7 @@ use crate::kafka::context::{Backlog, EdgeContext, EdgeCounters};
 use crate::kafka::dead_letter::DeadLetterRoute;
 use crate::kafka::errors;
 use crate::kafka::metadata;
-use crate::kafka::producer::{Producer, Waiting};
+use crate::kafka::producer::{Producer, Waiting, not_delivered};
 use crate::ports::{Edge, EdgeError, EdgeEvent, EdgeFuture, LogRange, StoreId};
 
 /// A running consumer of one group.
@@ -134,14 +134,13 @@ impl Edge for KafkaEdge {
         let producer = self.producer.clone();
         let route = Arc::clone(&self.route);
         let events = self.events.clone();
+        let commands = self.commands.clone();
         let ticket = letter.ticket;
         self.producer.runtime().spawn(async move {
-            let waiting = Waiting::DeadLetter { events: events.clone(), ticket };
+            let waiting = Waiting::DeadLetter { events: events.clone(), ticket, commands: commands.clone() };
             if let Err(error) = producer.dead_letter(&route, &letter, waiting).await {
                 tracing::warn!(group = route.group, partition = %letter.partition, offset = ticket.offset.0, %error, "a dead letter was not taken");
-                if events.send(EdgeEvent::Input(Input::DeadLetterFailed { ticket })).is_err() {
-                    tracing::debug!("nobody listens to the edge any more");
-                }
+                not_delivered(error, ticket, &events, &commands);
             }
         });
     }

@@ -11,8 +11,8 @@ use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 
 use crate::event::RawRecord;
 use crate::kafka::config::Connection;
-use crate::kafka::errors::{self, Verdict};
-use crate::kafka::scan::{Reading, copy, reader};
+use crate::kafka::errors;
+use crate::kafka::scan::{Reading, copy, go_on, partitions, reader};
 use crate::ports::EdgeError;
 
 /// Where to begin, in every partition.
@@ -42,7 +42,7 @@ pub fn follow(
     mut each: impl FnMut(&RawRecord) -> bool,
 ) -> Result<(), EdgeError> {
     let consumer = reader(connection)?;
-    let mut open = assign(&consumer, topic, from)?;
+    let mut open = assign(connection, &consumer, topic, from)?;
     let name = Topic::new(topic);
     let is_bounded = matches!(from, ReadFrom::Last(_));
     while !(is_bounded && open.is_empty()) {
@@ -59,11 +59,7 @@ pub fn follow(
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 open.remove(&partition);
             }
-            Some(Err(error)) => {
-                if let Verdict::Stop(error) = errors::of_poll(&error) {
-                    return Err(error);
-                }
-            }
+            Some(Err(error)) => go_on(connection, topic, &error)?,
             None => {}
         }
     }
@@ -72,24 +68,23 @@ pub fn follow(
 
 /// Assigns all partitions and returns the ends of those that hold something.
 fn assign(
+    connection: &Connection,
     consumer: &BaseConsumer<Reading>,
     topic: &str,
     from: ReadFrom,
 ) -> Result<BTreeMap<i32, i64>, EdgeError> {
     let of_request = |error: KafkaError| errors::of_request(&error);
-    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).map_err(of_request)?;
-    let found =
-        metadata.topics().iter().find(|found| found.name() == topic && !found.partitions().is_empty());
-    let Some(found) = found else {
+    let partitions = partitions(connection, consumer, topic)?;
+    if partitions.is_empty() {
         return Err(EdgeError::NoSuchTopic {
             topic: topic.to_owned(),
             fix: "see `postroom topics plan`".to_owned(),
         });
-    };
+    }
     let mut ends = BTreeMap::new();
     let mut list = TopicPartitionList::new();
-    for partition in found.partitions() {
-        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), PATIENCE).map_err(of_request)?;
+    for number in partitions {
+        let (low, high) = consumer.fetch_watermarks(topic, number, PATIENCE).map_err(of_request)?;
         let begin = match from {
             ReadFrom::End => high,
             ReadFrom::Last(count) => high.saturating_sub(count).max(low),
@@ -98,9 +93,9 @@ fn assign(
             ReadFrom::Time(time) => time,
         };
         if begin < high {
-            ends.insert(partition.id(), high);
+            ends.insert(number, high);
         }
-        list.add_partition_offset(topic, partition.id(), ClientOffset::Offset(begin)).map_err(of_request)?;
+        list.add_partition_offset(topic, number, ClientOffset::Offset(begin)).map_err(of_request)?;
     }
     if matches!(from, ReadFrom::Time(_)) {
         list = consumer.offsets_for_times(list, PATIENCE).map_err(of_request)?;

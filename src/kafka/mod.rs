@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the edge waits for the outside world, by its clock")]
 
+mod access;
 mod admin;
 mod assignment;
 mod client;
@@ -14,29 +15,38 @@ mod config;
 mod consumer;
 mod context;
 mod dead_letter;
+mod direct;
 mod edge;
 mod embedded;
 mod errors;
 mod fetched;
+mod flaws;
 mod follow;
+mod grant;
 mod metadata;
 mod outgoing;
 mod positions;
 mod producer;
 mod properties;
+mod reach;
 mod rebalance;
 mod scan;
 mod start;
 mod topics;
 
+pub use access::missing as missing_rights;
 pub use admin::{Admin, GroupPosition};
 pub use config::{Connection, ConsumerConfig, Gap, Memory, Protocol, Start};
 pub use context::EdgeCounters;
 pub use dead_letter::{DEFAULT_TEMPLATE, DeadLetterRoute, PREFIX, REPLAY_OF, REPLAY_PREFIX, retry_topic};
+pub use direct::Obstacle;
 pub use edge::KafkaEdge;
 pub use embedded::Embedded;
+pub use flaws::{Aspect, Flaw, Letters, flaws};
 pub use follow::{ReadFrom, follow};
+pub use grant::{Need, Operation, Resource, grants, lacking};
 pub use producer::{Delivery, Producer, ProducerConfig, Publication, PublishError, Published};
+pub use reach::{certificate_days, identity, obstacle_at};
 pub use scan::{ReadTo, read_at, scan, scan_on};
 pub use topics::{ActualTopic, Conflict, DesiredTopic, Plan, Step, TopicDefaults, TopicRole, desired_topics};
 

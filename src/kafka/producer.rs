@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -23,9 +23,11 @@ use tokio::sync::oneshot;
 
 use crate::event::RawRecord;
 use crate::kafka::client::ClientLog;
+use crate::kafka::commands::Command;
 use crate::kafka::config::{Connection, Role, millis};
 use crate::kafka::dead_letter::{self, DeadLetterRoute, LetterHeader};
-use crate::kafka::errors;
+use crate::kafka::grant::{Need, Operation, lacking};
+use crate::kafka::{errors, reach};
 use crate::ports::{EdgeError, EdgeEvent, LogRange};
 
 /// How the producer writes.
@@ -41,6 +43,8 @@ pub struct ProducerConfig {
     pub queue_bytes: usize,
     /// How batches are compressed: `none`, `gzip`, `lz4`, `snappy` or `zstd`. Default `lz4`.
     pub compression: String,
+    /// The largest record that is handed to the brokers, in bytes: topics have limits of their own. Default 100 MiB.
+    pub record_bytes: usize,
 }
 
 impl ProducerConfig {
@@ -52,6 +56,7 @@ impl ProducerConfig {
             delivery_timeout: Duration::from_secs(60),
             queue_bytes: 32 * 1_024 * 1_024,
             compression: "lz4".to_owned(),
+            record_bytes: 100 * 1_024 * 1_024,
         }
     }
 }
@@ -67,12 +72,12 @@ struct Inner {
     client: Arc<BaseProducer<ProducerEdge>>,
     partitions: Mutex<HashMap<String, (i32, Instant)>>,
     runtime: Handle,
-    brokers: String,
+    connection: Connection,
 }
 
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Producer").field("brokers", &self.inner.brokers).finish_non_exhaustive()
+        f.debug_struct("Producer").field("brokers", &self.inner.connection.brokers).finish_non_exhaustive()
     }
 }
 
@@ -109,8 +114,13 @@ pub enum PublishError {
     #[error("topic {0} is not there")]
     NoSuchTopic(String),
     /// Our rights do not suffice.
-    #[error("writing to topic {0} is not allowed")]
-    NotAuthorised(String),
+    #[error("writing to topic {topic} is not allowed: {lacking}")]
+    NotAuthorised {
+        /// The topic.
+        topic: String,
+        /// What is missing, with the line that grants it.
+        lacking: String,
+    },
     /// The broker or we do not take records that large.
     #[error("the record is larger than topic {0} takes")]
     TooLarge(String),
@@ -162,9 +172,10 @@ impl Producer {
             .set("delivery.timeout.ms", millis(config.delivery_timeout))
             .set("queue.buffering.max.kbytes", (config.queue_bytes / 1_024).max(1_024).to_string())
             .set("queue.buffering.max.messages", "100000")
-            .set("message.max.bytes", MESSAGE_LIMIT)
+            .set("message.max.bytes", config.record_bytes.to_string())
             .set("partitioner", "murmur2_random");
-        let context = ProducerEdge { log: ClientLog::default() };
+        let connection = config.connection.clone();
+        let context = ProducerEdge { log: ClientLog::default(), connection: connection.clone() };
         let client = client.create_with_context(context).map_err(|error| errors::of_request(&error))?;
         let client = Arc::new(client);
         let inner = Inner {
@@ -172,7 +183,7 @@ impl Producer {
             client,
             partitions: Mutex::new(HashMap::new()),
             runtime,
-            brokers: config.connection.brokers.clone(),
+            connection,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -229,6 +240,25 @@ impl Producer {
         Ok(LogRange { start: Offset(start), end: Offset(end) })
     }
 
+    /// Waits until the cluster answers, and says what is in the way of publishing to a topic.
+    ///
+    /// # Errors
+    /// Nobody answers, somebody answers who does not talk to us, or the topic is not there.
+    pub async fn check(&self, topic: &str) -> Result<(), EdgeError> {
+        let inner = Arc::clone(&self.inner);
+        let asked = self.inner.runtime.spawn_blocking(move || {
+            reach::ask(&inner.connection, CHECK_PATIENCE, |patience| {
+                inner.client.client().fetch_metadata(None, patience).map(drop)
+            })
+        });
+        asked.await.map_err(|error| EdgeError::Client(error.to_string()))??;
+        if self.partitions(topic).await? == 0 {
+            let fix = "run `postroom topics apply`".to_owned();
+            return Err(EdgeError::NoSuchTopic { topic: topic.to_owned(), fix });
+        }
+        Ok(())
+    }
+
     /// Returns how many partitions a topic has; 0 where it is not there. Kept for a minute.
     ///
     /// # Errors
@@ -238,13 +268,19 @@ impl Producer {
             return Ok(count);
         }
         let name = topic.to_owned();
-        let count = self
+        let found = self
             .ask(move |client| {
                 let metadata = client.client().fetch_metadata(Some(&name), ASK_PATIENCE)?;
                 let found = metadata.topics().iter().find(|found| found.name() == name);
-                Ok(found.map_or(0, |found| i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)))
+                let refused = found.and_then(|found| found.error()).map(Code::from)
+                    == Some(Code::TopicAuthorizationFailed);
+                let count = found.map_or(0, |found| found.partitions().len());
+                Ok((!refused).then(|| i32::try_from(count).unwrap_or(i32::MAX)))
             })
             .await?;
+        let Some(count) = found else {
+            return Err(EdgeError::NotAuthorised(lacks_writing(topic, &self.inner.connection)));
+        };
         if count > 0 {
             let mut known = self.inner.partitions.lock().unwrap_or_else(PoisonError::into_inner);
             known.insert(topic.to_owned(), (count, Instant::now()));
@@ -266,9 +302,10 @@ impl Producer {
         waiting: Waiting,
     ) -> Result<(), PublishError> {
         let written = dead_letter::write(route, letter, Timestamp::now());
-        let count = self.partitions(&written.topic).await.map_err(|error| PublishError::Failed {
-            topic: written.topic.clone(),
-            reason: error.to_string(),
+        let topic = written.topic.clone();
+        let count = self.partitions(&written.topic).await.map_err(|error| match error {
+            EdgeError::NotAuthorised(lacking) => PublishError::NotAuthorised { topic, lacking },
+            error => PublishError::Failed { topic, reason: error.to_string() },
         })?;
         let partition = written
             .source_partition
@@ -284,6 +321,20 @@ impl Producer {
             timestamp: letter.payload.timestamp(),
         };
         self.send(record, waiting).await
+    }
+
+    /// Writes a dead letter and waits until all replicas have it.
+    ///
+    /// # Errors
+    /// Says why it was not written.
+    pub(crate) async fn bury(
+        &self,
+        route: &DeadLetterRoute,
+        letter: &DeadLetter<RawRecord>,
+    ) -> Result<Published, PublishError> {
+        let (asked, answer) = oneshot::channel();
+        self.dead_letter(route, letter, Waiting::Answer(asked)).await?;
+        Delivery { answer }.await
     }
 
     /// Returns the runtime on which it was started.
@@ -302,7 +353,7 @@ impl Producer {
         answer.map_err(|error| {
             errors::explain(errors::of_request(&error), |reason| {
                 let reason = self.inner.client.context().log.last_failure().unwrap_or(reason);
-                format!("{}: {reason}", self.inner.brokers)
+                format!("{}: {reason}", self.inner.connection.brokers)
             })
         })
     }
@@ -331,7 +382,7 @@ impl Producer {
                 }
                 Err((error, refused)) => {
                     drop(refused);
-                    return Err(publish_error(record.topic, &error));
+                    return Err(publish_error(record.topic, &error, &self.inner.connection));
                 }
             }
         }
@@ -391,12 +442,37 @@ pub(crate) enum Waiting {
     /// One who waits for it.
     Answer(oneshot::Sender<Result<Published, PublishError>>),
     /// The driver of a group.
-    DeadLetter { events: UnboundedSender<EdgeEvent>, ticket: Ticket },
+    DeadLetter { events: UnboundedSender<EdgeEvent>, ticket: Ticket, commands: mpsc::Sender<Command> },
+}
+
+/// Tells a group that a dead letter was not delivered. It is sent again; but a right that is missing stops the group, with
+/// the offset where it is.
+pub(crate) fn not_delivered(
+    error: PublishError,
+    ticket: Ticket,
+    events: &UnboundedSender<EdgeEvent>,
+    commands: &mpsc::Sender<Command>,
+) {
+    let told = match error {
+        PublishError::NotAuthorised { lacking, .. } => {
+            commands.send(Command::Fail(EdgeError::NotAuthorised(lacking))).is_ok()
+        }
+        PublishError::NoSuchTopic(_)
+        | PublishError::TooLarge(_)
+        | PublishError::TimedOut(_)
+        | PublishError::Failed { .. } => {
+            events.send(EdgeEvent::Input(Input::DeadLetterFailed { ticket })).is_ok()
+        }
+    };
+    if !told {
+        tracing::debug!("nobody listens to the edge any more");
+    }
 }
 
 /// The context of the producer.
 pub(crate) struct ProducerEdge {
     log: ClientLog,
+    connection: Connection,
 }
 
 impl ClientContext for ProducerEdge {
@@ -422,7 +498,7 @@ impl ProducerContext for ProducerEdge {
             Ok(message) => {
                 Ok(Published { partition: Partition(message.partition()), offset: Offset(message.offset()) })
             }
-            Err((error, message)) => Err(publish_error(message.topic(), error)),
+            Err((error, message)) => Err(publish_error(message.topic(), error, &self.connection)),
         };
         match *waiting {
             Waiting::Answer(asked) => {
@@ -430,30 +506,29 @@ impl ProducerContext for ProducerEdge {
                     tracing::trace!("nobody waited for a delivery");
                 }
             }
-            Waiting::DeadLetter { events, ticket } => {
-                let input = match result {
-                    Ok(_) => Input::DeadLettered { ticket },
-                    Err(error) => {
-                        tracing::warn!(%error, offset = ticket.offset.0, "a dead letter was not delivered");
-                        Input::DeadLetterFailed { ticket }
+            Waiting::DeadLetter { events, ticket, commands } => match result {
+                Ok(_) => {
+                    if events.send(EdgeEvent::Input(Input::DeadLettered { ticket })).is_err() {
+                        tracing::debug!("nobody listens to the edge any more");
                     }
-                };
-                if events.send(EdgeEvent::Input(input)).is_err() {
-                    tracing::debug!("nobody listens to the edge any more");
                 }
-            }
+                Err(error) => {
+                    tracing::warn!(%error, offset = ticket.offset.0, "a dead letter was not delivered");
+                    not_delivered(error, ticket, &events, &commands);
+                }
+            },
         }
     }
 }
 
-fn publish_error(topic: &str, error: &KafkaError) -> PublishError {
+fn publish_error(topic: &str, error: &KafkaError, connection: &Connection) -> PublishError {
     let topic = topic.to_owned();
     match error.rdkafka_error_code() {
         Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
             PublishError::NoSuchTopic(topic)
         }
         Some(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed) => {
-            PublishError::NotAuthorised(topic)
+            PublishError::NotAuthorised { lacking: lacks_writing(&topic, connection), topic }
         }
         Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord) => {
             PublishError::TooLarge(topic)
@@ -465,10 +540,13 @@ fn publish_error(topic: &str, error: &KafkaError) -> PublishError {
     }
 }
 
+fn lacks_writing(topic: &str, connection: &Connection) -> String {
+    lacking(&[Need::topic(Operation::Write, topic)], connection)
+}
+
 /// How long a wait for deliveries is, and the end of the producer at most delayed.
 const BUSY_POLL: Duration = Duration::from_millis(100);
 const IDLE_POLL: Duration = Duration::from_secs(1);
 const ASK_PATIENCE: Duration = Duration::from_secs(5);
+const CHECK_PATIENCE: Duration = Duration::from_secs(15);
 const KNOWN_FOR: Duration = Duration::from_secs(60);
-/// The library's own limit; topics have theirs.
-const MESSAGE_LIMIT: &str = "104857600";

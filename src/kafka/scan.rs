@@ -14,6 +14,8 @@ use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 use crate::event::{RawBatchBuilder, RawHeader, RawParts, RawRecord};
 use crate::kafka::config::{Connection, Role};
 use crate::kafka::errors::{self, Verdict};
+use crate::kafka::grant::{Need, Operation, lacking};
+use crate::kafka::reach;
 use crate::ports::EdgeError;
 
 /// Reads the topics and gives each record to `each`, those of one partition in order, until it says `false`.
@@ -43,7 +45,7 @@ impl ReadTo {
         let consumer = reader(connection)?;
         let mut read_to = Self::default();
         for topic in topics {
-            let held = ends(&consumer, topic).map_err(|error| errors::of_request(&error))?;
+            let held = ends(connection, &consumer, topic)?;
             let mut list = TopicPartitionList::new();
             for number in held.keys() {
                 list.add_partition_offset(topic, *number, ClientOffset::Offset(time))
@@ -76,7 +78,7 @@ impl ReadTo {
         let consumer = reader(connection)?;
         let mut left = 0_i64;
         for topic in topics {
-            for (number, held) in ends(&consumer, topic).map_err(|error| errors::of_request(&error))? {
+            for (number, held) in ends(connection, &consumer, topic)? {
                 let next = self.0.get(&(topic.clone(), number)).copied().unwrap_or(held.start);
                 left = left.saturating_add(held.end.saturating_sub(next.max(held.start)).max(0));
             }
@@ -97,7 +99,7 @@ pub fn scan_on(
 ) -> Result<(), EdgeError> {
     let consumer = reader(connection)?;
     for topic in topics {
-        if !scan_topic(&consumer, topic, read_to, each)? {
+        if !scan_topic(connection, &consumer, topic, read_to, each)? {
             break;
         }
     }
@@ -143,7 +145,7 @@ pub fn read_at(
 ) -> Result<Option<RawRecord>, EdgeError> {
     let (topic, number) = (partition.topic.as_str(), partition.partition.0);
     let consumer = reader(connection)?;
-    let ends = ends(&consumer, topic).map_err(|error| errors::of_request(&error))?;
+    let ends = ends(connection, &consumer, topic)?;
     if ends.get(&number).is_none_or(|held| offset.0 >= held.end) {
         return Ok(None);
     }
@@ -159,13 +161,7 @@ pub fn read_at(
                 return Ok((message.offset() == offset.0).then(|| copy(&partition.topic, &message)));
             }
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
-            // Nothing is asked of the group, so its rights do not matter.
-            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed))) => {}
-            Some(Err(error)) => {
-                if let Verdict::Stop(error) = errors::of_poll(&error) {
-                    return Err(error);
-                }
-            }
+            Some(Err(error)) => go_on(connection, topic, &error)?,
             None => {}
         }
     }
@@ -173,6 +169,7 @@ pub fn read_at(
 }
 
 fn scan_topic(
+    connection: &Connection,
     consumer: &BaseConsumer<Reading>,
     topic: &str,
     read_to: &mut ReadTo,
@@ -180,7 +177,7 @@ fn scan_topic(
 ) -> Result<bool, EdgeError> {
     let mut open = BTreeMap::new();
     let mut list = TopicPartitionList::new();
-    for (number, held) in ends(consumer, topic).map_err(|error| errors::of_request(&error))? {
+    for (number, held) in ends(connection, consumer, topic)? {
         let next = read_to.0.entry((topic.to_owned(), number)).or_insert(held.start);
         if *next > held.end || *next < held.start {
             *next = held.start;
@@ -224,13 +221,7 @@ fn scan_topic(
                     read_to.0.insert((topic.to_owned(), number), end);
                 }
             }
-            // Nothing is asked of the group, so its rights do not matter.
-            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed))) => {}
-            Some(Err(error)) => {
-                if let Verdict::Stop(error) = errors::of_poll(&error) {
-                    return Err(error);
-                }
-            }
+            Some(Err(error)) => go_on(connection, topic, &error)?,
             None => {}
         }
         if heard.elapsed() > SILENCE {
@@ -240,16 +231,61 @@ fn scan_topic(
     Ok(true)
 }
 
-/// Returns what the partitions hold that hold something.
-fn ends(consumer: &BaseConsumer<Reading>, topic: &str) -> Result<BTreeMap<i32, Range<i64>>, KafkaError> {
-    let mut ends = BTreeMap::new();
-    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
+/// Says whether reading a topic goes on after an error of a poll.
+///
+/// # Errors
+/// Why it does not.
+pub(crate) fn go_on(connection: &Connection, topic: &str, error: &KafkaError) -> Result<(), EdgeError> {
+    // Nothing is asked of the group, so its rights do not matter.
+    if matches!(error, KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed)) {
+        return Ok(());
+    }
+    match errors::of_poll(error) {
+        Verdict::Stop(EdgeError::NotAuthorised(_)) => {
+            Err(reach::obstacle(connection).unwrap_or_else(|| may_not_read(connection, topic)))
+        }
+        Verdict::Stop(error) => Err(error),
+        Verdict::Wait | Verdict::Rejoin | Verdict::Reposition => Ok(()),
+    }
+}
+
+/// Returns the numbers of a topic's partitions; none where it is not there.
+///
+/// # Errors
+/// Why the cluster does not tell.
+pub(crate) fn partitions(
+    connection: &Connection,
+    consumer: &BaseConsumer<Reading>,
+    topic: &str,
+) -> Result<Vec<i32>, EdgeError> {
+    let metadata =
+        reach::ask(connection, PATIENCE, |patience| consumer.fetch_metadata(Some(topic), patience))?;
+    let mut numbers = Vec::new();
     for found in metadata.topics().iter().filter(|found| found.name() == topic) {
-        for partition in found.partitions() {
-            let (low, high) = consumer.fetch_watermarks(topic, partition.id(), PATIENCE)?;
-            if low < high {
-                ends.insert(partition.id(), low..high);
-            }
+        if found.error().map(RDKafkaErrorCode::from) == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+            return Err(may_not_read(connection, topic));
+        }
+        numbers.extend(found.partitions().iter().map(rdkafka::metadata::MetadataPartition::id));
+    }
+    Ok(numbers)
+}
+
+fn may_not_read(connection: &Connection, topic: &str) -> EdgeError {
+    EdgeError::NotAuthorised(lacking(&[Need::topic(Operation::Read, topic)], connection))
+}
+
+/// Returns what the partitions hold that hold something.
+fn ends(
+    connection: &Connection,
+    consumer: &BaseConsumer<Reading>,
+    topic: &str,
+) -> Result<BTreeMap<i32, Range<i64>>, EdgeError> {
+    let mut ends = BTreeMap::new();
+    for number in partitions(connection, consumer, topic)? {
+        let (low, high) =
+            consumer.fetch_watermarks(topic, number, PATIENCE).map_err(|error| errors::of_request(&error))?;
+        if low < high {
+            ends.insert(number, low..high);
         }
     }
     Ok(ends)

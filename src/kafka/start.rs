@@ -7,7 +7,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 
 use crate::kafka::context::EdgeContext;
+use crate::kafka::direct::Security;
 use crate::kafka::errors::{self, Verdict};
+use crate::kafka::grant::lacking;
+use crate::kafka::{access, reach};
 use crate::ports::EdgeError;
 
 /// Waits until the cluster answers, and checks that every topic is there and its leader can be reached.
@@ -22,14 +25,25 @@ pub(crate) fn check(consumer: &BaseConsumer<EdgeContext>, go_on: impl Fn() -> bo
         loop {
             match look(consumer, topic) {
                 Ok(()) => break,
-                Err(EdgeError::Unreachable(reason)) if Instant::now() < deadline && go_on() => {
+                Err(EdgeError::Unreachable(reason)) => {
+                    if let Some(obstacle) = reach::obstacle(&context.config.connection) {
+                        return Err(obstacle);
+                    }
+                    if Instant::now() >= deadline || !go_on() {
+                        return Err(EdgeError::Unreachable(reason));
+                    }
                     tracing::debug!(topic, reason, "waiting for the cluster");
                 }
+                Err(EdgeError::NotAuthorised(why)) => return Err(context.refused(why)),
                 Err(error) => return Err(error),
             }
         }
     }
-    Ok(())
+    if Security::of(&context.config.connection).protocol() == "plaintext" {
+        return Ok(());
+    }
+    // What is missing is told before any record is taken, and all of it at once.
+    access::complaint(&context.config.connection, &context.config.needs()).map_or(Ok(()), Err)
 }
 
 fn look(consumer: &BaseConsumer<EdgeContext>, topic: &str) -> Result<(), EdgeError> {
@@ -47,7 +61,10 @@ fn look(consumer: &BaseConsumer<EdgeContext>, topic: &str) -> Result<(), EdgeErr
     let error = found.and_then(|found| found.error()).map(RDKafkaErrorCode::from);
     match error {
         Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
-            return Err(EdgeError::NotAuthorised(format!("Describe and Read on topic {topic} are needed")));
+            return Err(EdgeError::NotAuthorised(lacking(
+                &[context.config.need(topic)],
+                &context.config.connection,
+            )));
         }
         Some(code)
             if code != RDKafkaErrorCode::UnknownTopicOrPartition

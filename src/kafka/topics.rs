@@ -108,6 +108,8 @@ pub struct ActualTopic {
     pub partitions: i32,
     /// How many replicas its first partition has.
     pub replication: i32,
+    /// How many replicas are in step, in the partition that has the fewest of them.
+    pub in_sync: i32,
     /// Its settings, by Kafka's names; empty where they are not known.
     pub settings: BTreeMap<String, String>,
 }
@@ -306,6 +308,7 @@ mod tests {
             name: topic.name.clone(),
             partitions: topic.partitions,
             replication: 1,
+            in_sync: 1,
             settings: topic.settings.clone(),
         }
     }

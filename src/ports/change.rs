@@ -269,6 +269,8 @@ pub struct WebhookEvent {
     pub blog: String,
     /// The JSON to send.
     pub body: String,
+    /// How old the event may be, in milliseconds by the store's clock, so that endpoints are still told.
+    pub max_age: i64,
 }
 
 /// A change of somebody's subscription to new posts.

@@ -1,5 +1,7 @@
 //! Webhook subscriptions: who is told of which events, and where.
 
+use std::time::Duration;
+
 use crate::ports::StoreFuture;
 
 /// The subscriptions in the store.
@@ -18,6 +20,13 @@ pub trait Endpoints: Send + Sync + 'static {
 
     /// Disables one: nothing more is sent to it, and what waits for it is withdrawn.
     fn disable_endpoint<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()>;
+
+    /// An attempt at one failed. Returns since when all of them have failed: from `now` on, where the last one succeeded
+    /// or was longer ago than `pause`.
+    fn endpoint_failed<'a>(&'a self, id: &'a str, now: i64, pause: Duration) -> StoreFuture<'a, i64>;
+
+    /// An attempt at one succeeded: it is failing no longer.
+    fn endpoint_answered<'a>(&'a self, id: &'a str) -> StoreFuture<'a, ()>;
 }
 
 /// A subscription.
@@ -35,6 +44,8 @@ pub struct Endpoint {
     pub created_at: i64,
     /// Since when and why it is disabled.
     pub disabled: Option<(i64, String)>,
+    /// Since when every attempt has failed; `None` where the last one succeeded.
+    pub failing_since: Option<i64>,
 }
 
 impl std::fmt::Debug for Endpoint {

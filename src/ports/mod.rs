@@ -27,7 +27,7 @@ pub use outbox::{DueRow, Ledger, Outbox, OutboxBacklog, Request, Reservation};
 pub use pictures::{
     Encoding, PictureError, PictureFlaw, PictureFuture, Pictures, Thumbnail, ThumbnailSpec, Thumbnails,
 };
-pub use schemas::{RegistryAway, SchemaFuture, SchemaSource};
+pub use schemas::{RegistryAway, SchemaAnswer, SchemaFuture, SchemaSource};
 pub use search::{
     DocumentBody, DocumentChange, DocumentContent, DocumentFact, DocumentKind, LARGEST_PAGE, LONGEST_REQUEST,
     Search, SearchHit, SearchPage, SearchRequest, Snippet,

@@ -11,8 +11,9 @@ pub trait Objects: Send + Sync + 'static {
     /// Reads an object of at most `limit` bytes.
     fn read<'a>(&'a self, key: &'a str, limit: u64) -> ObjectFuture<'a, Vec<u8>>;
 
-    /// Writes an object whole: a reader sees all of it or none. One that is there is replaced.
-    fn write<'a>(&'a self, key: &'a str, bytes: Vec<u8>) -> ObjectFuture<'a, ()>;
+    /// Writes an object whole: a reader sees all of it or none. One that is there is replaced. `media_type` is what a
+    /// store that serves its objects itself calls it.
+    fn write<'a>(&'a self, key: &'a str, bytes: Vec<u8>, media_type: &'a str) -> ObjectFuture<'a, ()>;
 }
 
 /// Why an object was not read or written.

@@ -6,12 +6,28 @@ use std::pin::Pin;
 use crate::codec::SchemaRef;
 
 /// The answer of a registry.
-pub type SchemaFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<String>, RegistryAway>> + Send + 'a>>;
+pub type SchemaFuture<'a> = Pin<Box<dyn Future<Output = Result<SchemaAnswer, RegistryAway>> + Send + 'a>>;
 
 /// A registry of schemas. Names never change their meaning, so nobody needs to ask twice for what was found.
 pub trait SchemaSource: Send + Sync + 'static {
-    /// Returns a schema as Avro's JSON, whole: what it refers to is in it. `None` where the registry does not know it.
+    /// Returns a schema as Avro's JSON, whole: what it refers to is in it.
     fn schema(&self, name: SchemaRef) -> SchemaFuture<'_>;
+}
+
+/// What a registry says of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SchemaAnswer {
+    /// It stands for this schema.
+    Found {
+        /// Avro's JSON.
+        text: String,
+        /// The GUID that it is known by as well, where the registry says so.
+        guid: Option<[u8; 16]>,
+    },
+    /// It stands for nothing, yet.
+    Unknown,
+    /// It stands for a schema of another language, such as `PROTOBUF`: its data are no Avro and never will be.
+    Foreign(String),
 }
 
 /// The registry did not answer, or not as one does: ask again later.

@@ -1,4 +1,4 @@
-//! Why a group ended.
+//! Why a group, or what runs beside the groups, ended.
 
 use std::fmt;
 
@@ -23,6 +23,8 @@ pub enum Ending {
     Refused(Refusal),
     /// The Kafka client cannot go on.
     Edge(EdgeError),
+    /// Not a group: something that runs beside the groups ended unasked, and why.
+    Lost(String),
 }
 
 impl fmt::Display for Ending {
@@ -43,6 +45,7 @@ impl fmt::Display for Ending {
             ),
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Edge(error) => error.fmt(f),
+            Self::Lost(why) => f.write_str(why),
         }
     }
 }

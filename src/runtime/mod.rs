@@ -9,6 +9,7 @@ mod decoded;
 mod driver;
 mod ending;
 mod group;
+mod helpers;
 mod inbox;
 mod letters;
 mod logs;
@@ -37,6 +38,7 @@ pub use group::{Group, Position};
 pub(crate) use noting::describe;
 pub use service::{Broker, Service, StartError};
 pub use wiring::{connection, dead_letter_route};
+pub(crate) use wiring::{registering, registry_server};
 
 /// What the test bench shares with the workers.
 pub(crate) mod bench {

@@ -1,25 +1,33 @@
-//! The relay: publishes what is due in the outbox and marks it, row by row.
+//! The relay: publishes what is due in the outbox and marks it, row by row. What can never be published becomes a dead
+//! letter of the group that would have carried it out.
 //!
 //! A crash between the two publishes a row again: its event id is the same, and the ledger lets it be done once. Any
 //! number of relays may share a store.
+
+mod hopeless;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use postroom_core::Reason;
 use tokio::time::Instant;
 
 use crate::codec::{Codec, EncodeError, Framing, Outgoing};
 use crate::kafka::{Delivery, Producer, PublishError};
 use crate::ports::{DueRow, Outbox, Request, StoreError};
+use crate::runtime::relay::hopeless::Hopeless;
 use crate::telemetry::Metrics;
+
+pub(crate) use hopeless::Routes;
 
 /// What publishes the rows of one store.
 pub(crate) struct Relay<O> {
     outbox: O,
     producer: Producer,
     codec: Codec,
+    letters: Routes,
     metrics: Metrics,
     stop: Arc<AtomicBool>,
 }
@@ -40,13 +48,19 @@ enum Step {
 struct Sorted {
     published: Vec<i64>,
     back: Vec<i64>,
-    hopeless: Vec<(i64, String)>,
+    hopeless: Vec<Hopeless>,
     last: Option<String>,
 }
 
 impl<O: Outbox> Relay<O> {
-    pub(crate) fn new(outbox: O, producer: Producer, codec: Codec, metrics: Metrics) -> Self {
-        Self { outbox, producer, codec, metrics, stop: Arc::default() }
+    pub(crate) fn new(
+        outbox: O,
+        producer: Producer,
+        codec: Codec,
+        letters: Routes,
+        metrics: Metrics,
+    ) -> Self {
+        Self { outbox, producer, codec, letters, metrics, stop: Arc::default() }
     }
 
     /// Returns what stops it before its next step.
@@ -55,13 +69,20 @@ impl<O: Outbox> Relay<O> {
     }
 
     /// Runs until it is stopped.
-    pub(crate) async fn run(self) {
+    ///
+    /// # Errors
+    /// The store can never be used again.
+    pub(crate) async fn run(self) -> Result<(), StoreError> {
         let mut told: Option<Instant> = None;
         while !self.stop.load(Ordering::Relaxed) {
-            let step = self.step().await.unwrap_or_else(|error| {
-                tracing::warn!(%error, "the outbox cannot be read or marked");
-                Step::Hindered
-            });
+            let step = match self.step().await {
+                Ok(step) => step,
+                Err(error @ StoreError::Unusable(_)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "the outbox cannot be read or marked");
+                    Step::Hindered
+                }
+            };
             if told.is_none_or(|at| at.elapsed() >= TELL_INTERVAL) {
                 told = Some(Instant::now());
                 self.tell().await;
@@ -72,6 +93,7 @@ impl<O: Outbox> Relay<O> {
                 Step::Hindered => tokio::time::sleep(HINDERED_WAIT).await,
             }
         }
+        Ok(())
     }
 
     /// Publishes what is due now, up to a chunk.
@@ -83,13 +105,19 @@ impl<O: Outbox> Relay<O> {
         if due.is_empty() {
             return Ok(Step::Idle);
         }
-        let Sorted { published, back, hopeless, last } = self.publish(due).await;
+        let Sorted { published, mut back, hopeless, mut last } = self.publish(due).await;
         if !published.is_empty() {
             self.outbox.published(published, now(), PATIENCE).await?;
         }
-        for (row, why) in hopeless {
-            tracing::error!(row, why, "a request can never be published and is given up");
-            self.outbox.given_up(row, now(), &why).await?;
+        for hopeless in hopeless {
+            match self.bury(&hopeless).await {
+                Ok(()) => self.outbox.given_up(hopeless.row, now(), &hopeless.why).await?,
+                // Never without a letter.
+                Err(error) => {
+                    back.push(hopeless.row);
+                    last = Some(error.to_string());
+                }
+            }
         }
         if back.is_empty() {
             return Ok(Step::Published);
@@ -102,24 +130,58 @@ impl<O: Outbox> Relay<O> {
     /// Hands all rows over, then waits for all acknowledgements.
     async fn publish(&self, due: Vec<DueRow>) -> Sorted {
         let mut sorted = Sorted::default();
-        let mut on_their_way: Vec<(i64, Delivery)> = Vec::with_capacity(due.len());
+        let mut on_their_way: Vec<(i64, Outgoing, Delivery)> = Vec::with_capacity(due.len());
         for DueRow { row, request } in due {
             match encode(&self.codec, &request) {
-                Err(error @ EncodeError::Unfit { .. }) => sorted.hopeless.push((row, error.to_string())),
+                Err(error @ EncodeError::Unfit { .. }) => {
+                    sorted.hopeless.push(Hopeless::unfit(row, &request, error.to_string()));
+                }
                 Err(error @ EncodeError::Unregistered(_)) => sorted.back(row, error.to_string()),
                 Ok(record) => match self.producer.enqueue_event(&record).await {
-                    Ok(delivery) => on_their_way.push((row, delivery)),
-                    Err(error) => sorted.failed(row, &error),
+                    Ok(delivery) => on_their_way.push((row, record, delivery)),
+                    Err(error) => sorted.failed(row, record, &error),
                 },
             }
         }
-        for (row, delivery) in on_their_way {
+        let mut too_large = Vec::new();
+        for (row, record, delivery) in on_their_way {
             match delivery.await {
                 Ok(_place) => sorted.published.push(row),
-                Err(error) => sorted.failed(row, &error),
+                Err(PublishError::TooLarge(_)) => too_large.push((row, record)),
+                Err(error) => sorted.failed(row, record, &error),
+            }
+        }
+        // A broker refuses a batch as a whole: only what is refused alone is too large.
+        for (row, record) in too_large {
+            let alone = match self.producer.enqueue_event(&record).await {
+                Ok(delivery) => delivery.await,
+                Err(error) => Err(error),
+            };
+            match alone {
+                Ok(_place) => sorted.published.push(row),
+                Err(error) => sorted.failed(row, record, &error),
             }
         }
         sorted
+    }
+
+    /// Writes the dead letter of a request that can never be published, and waits until all replicas have it.
+    async fn bury(&self, hopeless: &Hopeless) -> Result<(), PublishError> {
+        let Some(letter) = hopeless.letter() else { return Ok(()) };
+        let topic = hopeless.record.topic.as_str();
+        let route = self.letters.to(topic);
+        self.producer.bury(route, &letter).await?;
+        self.metrics.outbox_dead_letter(&route.group, topic, &route.handler, hopeless.reason);
+        tracing::error!(
+            group = route.group,
+            topic,
+            row = hopeless.row,
+            reason = hopeless.reason.code(),
+            message = hopeless.why,
+            next = format!("postroom dlq show {}/{topic}/0/-{}", route.group, hopeless.row),
+            "a request can never be published and is a dead letter"
+        );
+        Ok(())
     }
 
     async fn tell(&self) {
@@ -131,11 +193,14 @@ impl<O: Outbox> Relay<O> {
 }
 
 impl Sorted {
-    fn failed(&mut self, row: i64, error: &PublishError) {
+    fn failed(&mut self, row: i64, record: Outgoing, error: &PublishError) {
         match error {
-            PublishError::TooLarge(_) => self.hopeless.push((row, error.to_string())),
+            PublishError::TooLarge(_) => {
+                let why = format!("{error}: {} bytes", record.value.as_ref().map_or(0, Vec::len));
+                self.hopeless.push(Hopeless { row, reason: Reason::TooLarge, why, record });
+            }
             PublishError::NoSuchTopic(_)
-            | PublishError::NotAuthorised(_)
+            | PublishError::NotAuthorised { .. }
             | PublishError::TimedOut(_)
             | PublishError::Failed { .. } => {
                 self.back(row, error.to_string());
@@ -180,18 +245,19 @@ const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
+    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
     use postroom_core::{Offset, Partition, Topic, TopicPartition};
 
     use super::*;
     use crate::adapters::store::{RequestState, SqliteStore};
     use crate::codec::Limits;
+    use crate::config::Config;
     use crate::event::EventId;
-    use crate::kafka::{Connection, Embedded, ProducerConfig};
+    use crate::kafka::{Connection, Embedded, ProducerConfig, scan};
     use crate::ports::{
-        Arrival, Change, Guard, MailSource, Origin, PersonChange, PersonContent, PersonFact, Store, Unit,
-        Welcome,
+        Arrival, Change, Endpoint, Endpoints, FanOut, Guard, MailSource, Origin, PersonChange, PersonContent,
+        PersonFact, RequestEnding, Rest, Store, Unit, WebhookEvent, Welcome,
     };
     use crate::telemetry::{Board, BuildInfo};
 
@@ -214,16 +280,102 @@ mod tests {
     }
 
     fn relay(store: &SqliteStore, brokers: &str) -> Relay<SqliteStore> {
-        let delivery_timeout = Duration::from_millis(300);
+        relay_of_records(store, brokers, ProducerConfig::new(Connection::to(brokers.to_owned())).record_bytes)
+    }
+
+    fn relay_of_records(store: &SqliteStore, brokers: &str, record_bytes: usize) -> Relay<SqliteStore> {
+        // One that is away need not be waited for.
+        let patience = if brokers.ends_with(":1") { 300 } else { 10_000 };
         let config = ProducerConfig {
-            delivery_timeout,
+            delivery_timeout: Duration::from_millis(patience),
             linger: Duration::ZERO,
+            record_bytes,
             ..ProducerConfig::new(Connection::to(brokers.to_owned()))
         };
         let producer = Producer::start(&config).unwrap();
         let metrics =
             Metrics::new(&BuildInfo::current("test".to_owned()), Arc::new(Board::new("test"))).unwrap();
-        Relay::new(store.clone(), producer, Codec::new(Limits::default()), metrics)
+        let codec = Codec::new(Limits::default());
+        Relay::new(store.clone(), producer, codec, Routes::of(&Config::default()), metrics)
+    }
+
+    /// A store with a delivery of so many bytes, and one behind it to another endpoint.
+    async fn store_with_deliveries(bytes: usize) -> SqliteStore {
+        let store = SqliteStore::in_memory().unwrap();
+        let place = TopicPartition::new(Topic::new("blog.posts"), Partition(0));
+        let mut claim = store.claim("notify", &place).await.unwrap();
+        let event = |event: &str, kind: &str, body: String| {
+            Change::Webhooks(WebhookEvent {
+                origin: Origin { event: EventId::parse(event).unwrap(), time: 1, arrival: Arrival::InOrder },
+                event_type: kind.to_owned(),
+                blog: "news".to_owned(),
+                body,
+                max_age: i64::MAX,
+            })
+        };
+        for (id, kind) in [("large", "post.published"), ("small", "post.removed")] {
+            let (url, secrets) = (format!("https://{id}.example/"), Vec::new());
+            let (types, disabled) = (vec![kind.to_owned()], None);
+            let endpoint = Endpoint {
+                id: id.to_owned(),
+                url,
+                secrets,
+                types,
+                created_at: 0,
+                disabled,
+                failing_since: None,
+            };
+            store.put_endpoint(endpoint).await.unwrap();
+        }
+        let changes = vec![
+            event("e", "post.published", "x".repeat(bytes)),
+            event("f", "post.removed", "{}".to_owned()),
+        ];
+        let guard = Guard::Position { next: Offset(1) };
+        store.apply(&mut claim, Unit { guard, changes }).await.unwrap();
+        while store.expand_fan_out(10).await.unwrap().rest == Rest::More {}
+        store
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_brokers_never_take_is_a_dead_letter_and_others_go_on() {
+        let store = store_with_deliveries(30_000).await;
+        let broker = Embedded::start().unwrap();
+        broker.create_topic("blog.webhooks", 1).unwrap();
+        let relay = relay_of_records(&store, broker.address(), 20_000);
+
+        let without_letter = relay_of_records(&store, "127.0.0.1:1", 20_000).step().await;
+        let waiting = state(&store).await;
+        let with_letter = relay.step().await;
+        let story = store.requests_of_event("e", 1).await.unwrap().remove(0);
+        let connection = Connection::to(broker.address().to_owned());
+        let letters = tokio::task::spawn_blocking(move || {
+            let mut letters = Vec::new();
+            scan(&connection, &["dlq.postroom.webhooks.blog.webhooks".to_owned()], |letter| {
+                letters.push(letter.detached());
+                true
+            })
+            .map(|()| letters)
+        });
+        let letters = letters.await.unwrap().unwrap();
+        let header = |name: &str| String::from_utf8_lossy(letters[0].header(name).unwrap()).into_owned();
+
+        assert_eq!((without_letter, waiting), (Ok(Step::Hindered), RequestState::Waiting));
+        assert_eq!(with_letter, Ok(Step::Published));
+        assert!(
+            matches!(story.state, RequestState::Closed { ending: Some(RequestEnding::Dead), .. }),
+            "{story:?}"
+        );
+        assert_eq!(
+            (letters.len(), letters[0].value(), header("ce_type").as_str()),
+            (1, None, "webhook.requested")
+        );
+        assert_eq!(header("postroom-dlq-reason"), "too_large");
+        assert_eq!(header("postroom-dlq-id"), "postroom.webhooks/blog.webhooks/0/-1");
+        assert!(header("postroom-dlq-message").contains("30"));
+        assert_eq!(store.requests_of_event("f", 1).await.unwrap().remove(0).state, RequestState::Out);
+        let counted = "postroom_dead_letters_total{group=\"postroom.webhooks\",handler=\"webhooks\",reason=\"too_large\",topic=\"blog.webhooks\"} 1";
+        assert!(relay.metrics.page().contains(counted));
     }
 
     async fn state(store: &SqliteStore) -> RequestState {
@@ -257,7 +409,7 @@ mod tests {
         relay.tell().await;
 
         stop.store(true, Ordering::Relaxed);
-        relay.run().await;
+        relay.run().await.unwrap();
         let told = metrics.families.outbox_pending.with_label_values::<&str>(&[]).get();
 
         assert!(before, "at zero from the start");

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::codec::{Codec, DecodeError, SchemaRef};
-use crate::ports::SchemaSource;
+use crate::ports::{SchemaAnswer, SchemaSource};
 
 /// Asks a registry for schemas that the codec lacks, each once. What it does not know is waited for, then taken for
 /// unknown for a while without asking again.
@@ -51,15 +51,24 @@ impl Schemas {
             return Err(Failure::from(DecodeError::NeedsSchema(name)));
         }
         match self.source.schema(name).await {
-            Ok(Some(text)) => {
+            Ok(SchemaAnswer::Found { text, guid: other }) => {
                 missing.remove(&name);
                 let (id, guid) = match name {
                     SchemaRef::Id(id) => (Some(id), None),
                     SchemaRef::Guid(guid) => (None, Some(guid)),
                 };
-                self.codec.add_schema(id, guid, &text).map_err(|error| unusable(name, &error.to_string()))
+                self.codec.add_schema(id, guid, &text).map_err(|error| unusable(name, &error.to_string()))?;
+                // Its other name saves a question. One that is taken is not needed for this record.
+                if let Some(other) = other.filter(|_| guid.is_none()) {
+                    self.codec.add_schema(None, Some(other), &text).unwrap_or_default();
+                }
+                Ok(())
             }
-            Ok(None) => {
+            Ok(SchemaAnswer::Foreign(why)) => Err(Failure::from(DecodeError::Poison {
+                detail: crate::codec::Detail::WrongFormat,
+                message: why,
+            })),
+            Ok(SchemaAnswer::Unknown) => {
                 let since = known.map_or(now, |known| known.since);
                 missing.retain(|_, one| now.duration_since(one.asked) < FORGET);
                 missing.insert(name, Missing { since, asked: now });
@@ -74,7 +83,7 @@ impl Schemas {
                 ))
             }
             Err(away) => Err(Failure::new(
-                Class::Outage(Dependency("registry".into())),
+                Class::Outage(Dependency(REGISTRY.into())),
                 "registry_away",
                 away.to_string(),
             )),
@@ -90,6 +99,9 @@ fn unusable(name: SchemaRef, why: &str) -> Failure {
     };
     Failure::from(poison)
 }
+
+/// The registry's name among the dependencies.
+pub(crate) const REGISTRY: &str = "registry";
 
 /// How long an unknown name is not asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
@@ -109,10 +121,12 @@ mod tests {
     use crate::codec::Limits;
     use crate::ports::{RegistryAway, SchemaFuture};
 
+    const GUID: [u8; 16] = [7; 16];
+
     /// Answers what it is told to.
     struct Scripted {
         asked: AtomicUsize,
-        answer: std::sync::Mutex<Result<Option<String>, RegistryAway>>,
+        answer: std::sync::Mutex<Result<SchemaAnswer, RegistryAway>>,
     }
 
     impl SchemaSource for Scripted {
@@ -123,8 +137,15 @@ mod tests {
         }
     }
 
+    fn found(text: Option<&str>) -> SchemaAnswer {
+        text.map_or(SchemaAnswer::Unknown, |text| SchemaAnswer::Found {
+            text: text.to_owned(),
+            guid: Some(GUID),
+        })
+    }
+
     fn schemas(answer: Result<Option<&str>, &str>) -> (Schemas, Arc<Scripted>) {
-        let answer = answer.map(|text| text.map(str::to_owned)).map_err(|why| RegistryAway(why.to_owned()));
+        let answer = answer.map(found).map_err(|why| RegistryAway(why.to_owned()));
         let source = Arc::new(Scripted { asked: AtomicUsize::new(0), answer: std::sync::Mutex::new(answer) });
         let codec = Codec::without_schemas(Limits::default());
         (Schemas::new(codec, Arc::<Scripted>::clone(&source), Duration::from_secs(30)), source)
@@ -139,6 +160,7 @@ mod tests {
         }
 
         assert!(schemas.codec.knows(SchemaRef::Id(7)));
+        assert!(schemas.codec.knows(SchemaRef::Guid(GUID)), "its other name is known too");
         assert_eq!(source.asked.load(Ordering::SeqCst), 1);
     }
 
@@ -173,7 +195,7 @@ mod tests {
         let (schemas, source) = schemas(Ok(None));
         schemas.learn(SchemaRef::Id(7)).await.unwrap_err();
 
-        *source.answer.lock().unwrap() = Ok(Some(r#"{"type": "long"}"#.to_owned()));
+        *source.answer.lock().unwrap() = Ok(found(Some(r#"{"type": "long"}"#)));
 
         schemas.learn(SchemaRef::Id(7)).await.unwrap();
     }
@@ -188,5 +210,16 @@ mod tests {
 
         assert_eq!(failure.class, Class::Dead(Reason::UnknownSchema));
         assert!(failure.to_string().contains("recursive"), "{failure}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_schema_of_another_language_is_a_dead_letter_of_a_wrong_format() {
+        let (schemas, source) = schemas(Ok(None));
+        *source.answer.lock().unwrap() = Ok(SchemaAnswer::Foreign("it is PROTOBUF".to_owned()));
+
+        let failure = schemas.learn(SchemaRef::Id(7)).await.unwrap_err();
+
+        assert_eq!(failure.class, Class::Dead(Reason::Undecodable));
+        assert!(failure.to_string().contains("PROTOBUF"), "{failure}");
     }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 
 use crate::adapters::registry::ServerError;
 use crate::adapters::store::AnyStore;
@@ -21,10 +20,11 @@ use crate::runtime::clock::Clock;
 use crate::runtime::driver::{Driver, Parts};
 use crate::runtime::ending::Ending;
 use crate::runtime::group::Group;
+use crate::runtime::helpers::Helpers;
 use crate::runtime::inbox::Control;
 use crate::runtime::logs::Logs;
-use crate::runtime::relay::Relay;
-use crate::runtime::schemas::Schemas;
+use crate::runtime::relay::{Relay, Routes};
+use crate::runtime::schemas::{REGISTRY, Schemas};
 use crate::runtime::start::StartRules;
 use crate::runtime::threads::HandlerThreads;
 use crate::runtime::wiring;
@@ -49,7 +49,7 @@ pub struct Service {
     metrics: Metrics,
     threads: HandlerThreads,
     /// What runs beside the groups; ends with them.
-    helpers: JoinSet<()>,
+    helpers: Helpers,
     /// Stops the relay before its next step.
     stop_relaying: Option<Arc<AtomicBool>>,
 }
@@ -98,9 +98,14 @@ impl Service {
             return Err(StartError::NothingToDo);
         }
         let (codec, server) = wiring::schemas(config).map_err(StartError::Schemas)?;
+        let server = server.map(|server| {
+            let metrics = metrics.clone();
+            server.metered(Arc::new(move |answer| metrics.registry_asked(answer)))
+        });
         if let Some(server) = &server {
             // What the relay publishes.
-            server.register_kinds(&codec, &[MailRequested::TYPE, WebhookRequested::TYPE]).await?;
+            let kinds = [MailRequested::TYPE, WebhookRequested::TYPE];
+            server.prepare_kinds(&codec, &kinds, wiring::registering(config)).await?;
         }
         let store = AnyStore::open(config).await?;
         let producer = Producer::start(&wiring::producer(config))?;
@@ -114,9 +119,9 @@ impl Service {
             schemas: server
                 .map(|server| Arc::new(Schemas::new(codec.clone(), Arc::new(server), config.registry.grace))),
             codec,
+            helpers: Helpers::new(Arc::clone(metrics.board())),
             metrics,
             threads: HandlerThreads::start().map_err(|error| StartError::Thread(error.to_string()))?,
-            helpers: JoinSet::new(),
             stop_relaying: None,
         };
         let clock = Clock::start();
@@ -129,7 +134,7 @@ impl Service {
             }
         }
         service.keep_expanding();
-        service.keep_relaying();
+        service.keep_relaying(Routes::of(config));
         Ok(service)
     }
 
@@ -156,6 +161,7 @@ impl Service {
     /// Asks every group to take no more work and to leave within the span.
     pub fn drain(&self, within: Duration) {
         self.metrics.board().draining();
+        self.helpers.leave();
         if let Some(stop) = &self.stop_relaying {
             stop.store(true, Ordering::Relaxed);
         }
@@ -165,10 +171,15 @@ impl Service {
         }
     }
 
-    /// Waits for all groups to end. When one ends by itself, the others are drained within `drain`. May be dropped
-    /// and called again: nothing is missed.
+    /// Waits for all groups to end. When one ends by itself, or something that runs beside them, the others are drained
+    /// within `drain`. May be dropped and called again: nothing is missed.
     pub async fn ended(&mut self, drain: Duration) -> Vec<(String, Ending)> {
-        while let Some(ended) = self.running.next().await {
+        loop {
+            let ended = tokio::select! {
+                ended = self.running.next() => ended,
+                lost = self.helpers.lost() => Some((lost.name.to_owned(), Ending::Lost(lost.why))),
+            };
+            let Some(ended) = ended else { break };
             if self.endings.is_empty() && !self.running.is_empty() {
                 self.drain(drain);
             }
@@ -189,7 +200,8 @@ impl Service {
         let effect = config.effects.named(&group.name);
         let consumer = wiring::consumer(config, &group, &effect, self.store.id(), share, broker);
         let topics = consumer.topics.clone();
-        let metrics = Arc::new(self.metrics.group(&shape(&consumer, &group))?);
+        let shape = shape(&consumer, &group, self.schemas.is_some());
+        let metrics = Arc::new(self.metrics.group(&shape)?);
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
         let mut desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), store)
             .noting(self.metrics.board().journal());
@@ -223,7 +235,10 @@ impl Service {
             // The receiver is gone only when nobody waits for the end any more.
             drop(done.send(driver.run().await));
         });
-        self.helpers.spawn(logs.keep_fresh(edge, topics, LOG_INTERVAL));
+        self.helpers.spawn("the watch of log ends", async move {
+            logs.keep_fresh(edge, topics, LOG_INTERVAL).await;
+            Ok::<(), StoreError>(())
+        });
         self.controls.push(control);
         self.running.push(Box::pin(async move {
             let lost =
@@ -234,35 +249,41 @@ impl Service {
     }
 
     /// Publishes what is due in the outbox, beside the groups.
-    fn keep_relaying(&mut self) {
+    fn keep_relaying(&mut self, letters: Routes) {
         let (store, producer) = (self.store.clone(), self.producer.clone());
-        let relay = Relay::new(store, producer, self.codec.clone(), self.metrics.clone());
+        let relay = Relay::new(store, producer, self.codec.clone(), letters, self.metrics.clone());
         self.stop_relaying = Some(relay.stop());
-        self.helpers.spawn(relay.run());
+        self.helpers.spawn("the relay of the outbox", relay.run());
     }
 
     /// Expands announcements to subscribers in chunks, beside the groups.
     fn keep_expanding(&mut self) {
-        let store = self.store.clone();
-        self.helpers.spawn(async move {
-            loop {
-                // What is left waits for the next turn, in this process or another.
-                let more = match store.expand_fan_out(EXPAND_CHUNK).await {
-                    Ok(done) => done.rest == Rest::More,
-                    Err(error) => {
-                        tracing::warn!(%error, "announcements were not expanded, and wait");
-                        false
-                    }
-                };
-                if !more {
-                    tokio::time::sleep(EXPAND_INTERVAL).await;
-                }
-            }
-        });
+        self.helpers.spawn("the expander of announcements", keep_expanding(self.store.clone()));
     }
 }
 
-fn shape(consumer: &ConsumerConfig, group: &Group) -> GroupShape {
+/// Expands what is open, without an end.
+///
+/// # Errors
+/// The store can never be used again.
+async fn keep_expanding(store: impl FanOut) -> Result<(), StoreError> {
+    loop {
+        // What is left waits for the next turn, in this process or another.
+        let more = match store.expand_fan_out(EXPAND_CHUNK).await {
+            Ok(done) => done.rest == Rest::More,
+            Err(error @ StoreError::Unusable(_)) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "announcements were not expanded, and wait");
+                false
+            }
+        };
+        if !more {
+            tokio::time::sleep(EXPAND_INTERVAL).await;
+        }
+    }
+}
+
+fn shape(consumer: &ConsumerConfig, group: &Group, asks_registry: bool) -> GroupShape {
     let topics = consumer.topics.iter().map(|topic| TopicShape {
         topic: topic.clone(),
         event_types: group
@@ -278,6 +299,7 @@ fn shape(consumer: &ConsumerConfig, group: &Group) -> GroupShape {
         topics: topics.collect(),
         dependencies: std::iter::once(STORE)
             .chain(group.dependencies.iter().copied())
+            .chain(asks_registry.then_some(REGISTRY))
             .map(str::to_owned)
             .collect(),
         poll_interval_limit: consumer.max_poll_interval,

@@ -2,7 +2,7 @@
 
 use postroom_core::{Flood, Pressure, Settings};
 
-use crate::adapters::registry::{self, Credentials, RegistryServer, RegistrySettings};
+use crate::adapters::registry::{self, Credentials, Registering, RegistryServer, RegistrySettings};
 use crate::codec::{Codec, Limits};
 use crate::config::{Config, Effect, GroupProtocol, OnGap, Start};
 use crate::kafka::{self, Connection, ConsumerConfig, DeadLetterRoute, ProducerConfig, Protocol};
@@ -36,6 +36,11 @@ pub(crate) fn schemas(config: &Config) -> Result<(Codec, Option<RegistryServer>)
         Some(server) => Ok((Codec::without_schemas(limits(config)), Some(server))),
         None => Ok((registry::codec(limits(config), config.registry.directory.as_deref())?, None)),
     }
+}
+
+/// How schemas that this configuration publishes come to their ids.
+pub(crate) fn registering(config: &Config) -> Registering {
+    Registering { subject: config.registry.subject, auto_register: config.registry.auto_register }
 }
 
 /// Makes the client of the registry server; `None` where none is configured.
@@ -94,7 +99,7 @@ pub(crate) fn consumer(
         GroupProtocol::Consumer => Protocol::Kip848,
     };
     consumer.instance_id =
-        config.kafka.instance_id.as_ref().map(|instance| format!("{instance}.{}", group.name));
+        config.kafka.instance_id.as_ref().map(|id| format!("{}.{}", id.on(&hostname()), group.name));
     consumer.start = match effect.start {
         Start::Earliest => kafka::Start::Earliest,
         Start::Latest => kafka::Start::Latest,
@@ -127,6 +132,11 @@ pub(crate) fn settings(config: &Config, group: &Group, effect: &Effect, share: u
         settings.flood.minimum = u32::MAX;
     }
     settings
+}
+
+/// The name of this host.
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// One group's share of the memory budget, in bytes.

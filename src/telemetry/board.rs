@@ -56,6 +56,11 @@ impl Board {
         self.lock().draining = true;
     }
 
+    /// Says that something which runs beside the groups has ended unasked: the process is not ready from now on.
+    pub fn lost(&self, helper: &str, why: &str) {
+        self.lock().lost.push(format!("{helper} has ended: {why}"));
+    }
+
     /// Returns the state of all groups.
     pub fn status(&self) -> Status {
         let state = self.lock();
@@ -83,10 +88,12 @@ impl Board {
         health(ill)
     }
 
-    /// Says whether the process does its work: every group is a member, the store and a broker answer, no shutdown has begun.
+    /// Says whether the process does its work: every group is a member, the store and a broker answer,
+    /// what runs beside the groups runs, no shutdown has begun.
     pub fn readiness(&self) -> Health {
         let state = self.lock();
         let mut ill: Vec<_> = state.groups.values().filter_map(Entry::unready).collect();
+        ill.extend(state.lost.iter().cloned());
         if state.draining {
             ill.push("shutting down".to_owned());
         }
@@ -153,6 +160,7 @@ impl Place {
 #[derive(Default)]
 struct State {
     draining: bool,
+    lost: Vec<String>,
     brokers: String,
     groups: BTreeMap<String, Entry>,
 }

@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use postroom_core::Reason;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::telemetry::Board;
 use crate::telemetry::group::{GroupMetrics, GroupShape};
+use crate::telemetry::{Board, RegistryAnswer};
 
 /// A metric family as the reference describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +165,8 @@ families! {
         "Mails and deliveries that are asked for and not at their end, in the store.";
     outbox_oldest: gauge "postroom_outbox_oldest_timestamp_seconds" []
         "Since when the oldest one that is due waits to be published; 0 where none waits.";
+    registry_requests: counter "postroom_schema_registry_requests_total" ["outcome"]
+        "Requests to the schema registry by how they ended.";
     log_events: counter "postroom_log_events_total" ["level"]
         "Log events, those that were left out as repeats included.";
     drain_seconds: DRAIN "postroom_shutdown_drain_seconds" []
@@ -229,6 +232,9 @@ impl Metrics {
         families.drain_seconds.get_metric_with_label_values::<&str>(&[])?;
         families.outbox_pending.get_metric_with_label_values::<&str>(&[])?;
         families.outbox_oldest.get_metric_with_label_values::<&str>(&[])?;
+        for answer in RegistryAnswer::ALL {
+            families.registry_requests.get_metric_with_label_values(&[answer.word()])?;
+        }
         for level in LEVELS {
             families.log_events.get_metric_with_label_values(&[level])?;
         }
@@ -255,6 +261,13 @@ impl Metrics {
         }
     }
 
+    /// Counts a request to the schema registry.
+    pub fn registry_asked(&self, answer: RegistryAnswer) {
+        if let Ok(count) = self.families.registry_requests.get_metric_with_label_values(&[answer.word()]) {
+            count.inc();
+        }
+    }
+
     /// Tells what waits in the outbox; `oldest_due` in milliseconds since the Unix epoch.
     pub(crate) fn outbox(&self, pending: u64, oldest_due: Option<i64>) {
         let Families { outbox_pending, outbox_oldest, .. } = &*self.families;
@@ -264,6 +277,14 @@ impl Metrics {
         if let Ok(oldest) = outbox_oldest.get_metric_with_label_values::<&str>(&[]) {
             let since = Duration::from_millis(oldest_due.and_then(|at| u64::try_from(at).ok()).unwrap_or(0));
             oldest.set(since.as_secs_f64());
+        }
+    }
+
+    /// The dead-letter topic acknowledged a request of the outbox that no handler saw.
+    pub(crate) fn outbox_dead_letter(&self, group: &str, topic: &str, handler: &str, reason: Reason) {
+        let labels = [group, topic, handler, reason.code()];
+        if let Ok(letters) = self.families.dead_letters.get_metric_with_label_values(&labels) {
+            letters.inc();
         }
     }
 

@@ -24,7 +24,7 @@ pub use board::{Board, Health};
 pub use families::{BuildInfo, Family, Metrics, MetricsError};
 pub use group::{GroupMetrics, GroupShape, TopicShape};
 pub use journal::{Deed, DeedEnd, Described, Journal, JournalEvent, RecordPlace};
-pub use outcome::{CommitOutcome, Ending, MetadataFault, RebalanceKind, RetryReason};
+pub use outcome::{CommitOutcome, Ending, MetadataFault, RebalanceKind, RegistryAnswer, RetryReason};
 pub use reference::reference;
 pub use status::{
     GroupReport, GroupState, GroupStatus, Head, PartitionReport, PartitionStatus, Status, Totals,

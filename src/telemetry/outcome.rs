@@ -41,6 +41,22 @@ label! {
 }
 
 label! {
+    /// How a request to the schema registry ended: the label `outcome` of `postroom_schema_registry_requests_total`.
+    pub enum RegistryAnswer {
+        /// It did not answer, or not as a registry does.
+        Away = "away",
+        /// It says that there is no such thing.
+        NotFound = "not_found",
+        /// It did as it was asked.
+        Ok = "ok",
+        /// It does not take the schema.
+        Refused = "refused",
+        /// It does not let us.
+        Unauthorised = "unauthorised",
+    }
+}
+
+label! {
     /// Why a record is tried again.
     pub enum RetryReason {
         /// The handler returned an error.

@@ -38,7 +38,9 @@ pub(super) struct Play {
 impl Play {
     #[expect(clippy::expect_used, reason = "a machine without memory cannot test anything")]
     pub(super) fn new(bench: TestBench) -> Self {
-        let store = AnyStore::from(SqliteStore::in_memory().expect("because a store in memory needs no more than memory"));
+        let store = AnyStore::from(
+            SqliteStore::in_memory().expect("because a store in memory needs no more than memory"),
+        );
         let desk = Desk::new(&bench.group, "test.", bench.codec, Arc::new(store.clone()));
         let mut logs: BTreeMap<Topic, Vec<RawRecord>> = BTreeMap::new();
         for (topic, record) in bench.events {

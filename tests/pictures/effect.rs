@@ -30,8 +30,10 @@ fn group_with(root: &Path, settings: WorkerSettings) -> Group {
 }
 
 fn group_of(root: &Path, pictures: impl Pictures) -> Group {
+    let folder = Arc::new(Folder::new(root));
     let thumbnail = Thumbnail {
-        objects: Arc::new(Folder::new(root)),
+        source: folder.clone(),
+        target: folder,
         pictures: Arc::new(pictures),
         spec: spec(),
         max_bytes: 1 << 20,

@@ -31,7 +31,8 @@ REASONS = {"undecodable", "unknown_schema"}
 HISTORY = """
 CREATE TABLE peer_history (
     n INTEGER PRIMARY KEY, consumer_group TEXT, topic TEXT, partition INTEGER,
-    old_epoch INTEGER, new_epoch INTEGER, old_next INTEGER, new_next INTEGER
+    old_epoch INTEGER, new_epoch INTEGER, old_next INTEGER, new_next INTEGER,
+    at REAL DEFAULT ((julianday('now') - 2440587.5) * 86400.0)
 );
 CREATE TRIGGER peer_moves AFTER UPDATE ON positions BEGIN
     INSERT INTO peer_history (consumer_group, topic, partition, old_epoch, new_epoch, old_next, new_next) VALUES

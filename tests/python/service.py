@@ -51,8 +51,9 @@ class Postroom:
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "RUST_BACKTRACE") if name in os.environ}
         return {**kept, "HOME": str(self.folder), "NO_COLOR": "1", **more}
 
-    def start(self, name):
-        member = Member(self, name)
+    def start(self, name, **more):
+        """Starts a member; `more` goes into its environment."""
+        member = Member(self, name, more)
         self.members.append(member)
         return member
 
@@ -64,13 +65,13 @@ class Postroom:
 class Member:
     """One running `postroom run`."""
 
-    def __init__(self, postroom, name):
+    def __init__(self, postroom, name, more):
         self.name = name
         self.port = free_port()
         self.log = postroom.folder / f"{name}.log"
         words = [postroom.binary, "run", "-c", str(postroom.config)]
-        environment = postroom.environment(POSTROOM_HTTP__LISTEN=f"127.0.0.1:{self.port}")
-        with self.log.open("wb") as log:
+        environment = postroom.environment(POSTROOM_HTTP__LISTEN=f"127.0.0.1:{self.port}", **more)
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 words, cwd=postroom.folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )

@@ -6,6 +6,7 @@ mod interleavings;
 mod kills;
 mod outbox;
 mod play;
+mod postgres;
 mod relays;
 mod sample;
 mod search;

@@ -25,6 +25,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const DAY: i64 = 86_400_000;
 
 fn notify(webhooks: bool) -> Notify {
+    let webhooks = webhooks.then_some(Duration::MAX);
     Notify::new(NotifySettings { mail: Some(Duration::MAX), webhooks })
 }
 
@@ -117,7 +118,7 @@ async fn a_hundred_thousand_subscribers_are_asked_for_in_chunks_and_each_once() 
 
 async fn each_of_many_is_asked_for_once(count_of_readers: usize, open: impl AsyncFn() -> AnyStore) {
     let store = open().await;
-    let mute = Notify::new(NotifySettings { mail: None, webhooks: false });
+    let mute = Notify::new(NotifySettings { mail: None, webhooks: None });
     let readers: Vec<_> = (0..count_of_readers).map(|number| user(&format!("u{number:06}"), true)).collect();
     for some in readers.chunks(5_000) {
         tell(&store, &mute, some).await;
@@ -257,7 +258,7 @@ async fn mail_says_what_is_known_of_the_post_and_of_people_when_it_goes_out() {
 #[tokio::test]
 async fn without_mail_and_endpoints_nothing_waits() {
     for store in everywhere().await {
-        let neither = Notify::new(NotifySettings { mail: None, webhooks: true });
+        let neither = Notify::new(NotifySettings { mail: None, webhooks: Some(Duration::MAX) });
 
         tell(&store, &neither, &[user("ann", true), post("p", "ben"), comment("c", "p", "ann")]).await;
         settle(&store).await;
@@ -278,6 +279,7 @@ async fn endpoints_are_told_everything_but_addresses() {
             types: Vec::new(),
             created_at: 0,
             disabled: None,
+            failing_since: None,
         };
         store.put_endpoint(endpoint).await.unwrap();
 

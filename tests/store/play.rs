@@ -52,7 +52,7 @@ pub(crate) struct Reader<E> {
 
 impl<E: StoreEffect<Event = BlogEvent>> Reader<E> {
     /// Claims every partition of the logs.
-    pub(crate) async fn new(effect: E, store: &impl Store, logs: &Logs) -> Self {
+    pub(crate) async fn new(effect: E, store: &(impl Store + FanOut), logs: &Logs) -> Self {
         let mut claims = BTreeMap::new();
         for place in logs.keys() {
             claims.insert(place.clone(), store.claim(effect.name(), place).await.unwrap());

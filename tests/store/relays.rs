@@ -230,7 +230,7 @@ async fn what_is_asked_often_is_looked_up() {
     let store = bench.open().await;
     client
         .batch_execute(&format!(
-            "SET search_path = {}; SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off",
+            "SET search_path = {}; SET enable_seqscan = off; SET enable_bitmapscan = off",
             bench.schema()
         ))
         .await

@@ -86,7 +86,7 @@ impl Objects for Folder {
         Box::pin(apart(move || folder.read_now(&key, limit)))
     }
 
-    fn write<'a>(&'a self, key: &'a str, bytes: Vec<u8>) -> ObjectFuture<'a, ()> {
+    fn write<'a>(&'a self, key: &'a str, bytes: Vec<u8>, _media_type: &'a str) -> ObjectFuture<'a, ()> {
         let (folder, key) = (self.clone(), key.to_owned());
         Box::pin(apart(move || folder.write_now(&key, &bytes)))
     }
@@ -181,8 +181,8 @@ mod tests {
     async fn what_is_written_is_read_again_and_replaced_whole() {
         let (dir, folder) = folder();
 
-        folder.write("thumbs/ab/x.jpg", b"first, and longer".to_vec()).await.unwrap();
-        folder.write("thumbs/ab/x.jpg", b"second".to_vec()).await.unwrap();
+        folder.write("thumbs/ab/x.jpg", b"first, and longer".to_vec(), "image/png").await.unwrap();
+        folder.write("thumbs/ab/x.jpg", b"second".to_vec(), "image/png").await.unwrap();
 
         assert_eq!(folder.read("thumbs/ab/x.jpg", 6).await.unwrap(), b"second");
         let names: Vec<_> = fs::read_dir(dir.path().join("root/thumbs/ab")).unwrap().collect();
@@ -192,7 +192,7 @@ mod tests {
     #[tokio::test]
     async fn an_object_that_is_too_large_is_refused_before_it_is_read() {
         let (_dir, folder) = folder();
-        folder.write("a", vec![0; 100]).await.unwrap();
+        folder.write("a", vec![0; 100], "image/png").await.unwrap();
 
         let error = folder.read("a", 99).await.unwrap_err();
 
@@ -211,10 +211,10 @@ mod tests {
             let read = folder.read(key, 10).await.unwrap_err();
             assert!(matches!(read, ObjectError::BadKey { .. }), "{key}: {read}");
         }
-        let written = folder.write("up/new", vec![1]).await.unwrap_err();
+        let written = folder.write("up/new", vec![1], "image/png").await.unwrap_err();
         assert!(matches!(written, ObjectError::BadKey { .. }), "{written}");
         // A link in the place of a file is replaced, not written through.
-        folder.write("file", b"mine".to_vec()).await.unwrap();
+        folder.write("file", b"mine".to_vec(), "image/png").await.unwrap();
         assert_eq!(fs::read(dir.path().join("secret")).unwrap(), b"s");
         assert!(!dir.path().join("new").exists());
     }
@@ -229,7 +229,7 @@ mod tests {
         }
         let away = Folder::new(dir.path().join("not-mounted"));
         assert!(matches!(away.read("a", 10).await, Err(ObjectError::Away(_))));
-        assert!(matches!(away.write("a", vec![]).await, Err(ObjectError::Away(_))));
+        assert!(matches!(away.write("a", vec![], "image/png").await, Err(ObjectError::Away(_))));
     }
 
     #[tokio::test]

@@ -3,6 +3,10 @@
 mod directory;
 mod references;
 mod server;
+mod subjects;
 
 pub use directory::{RegistryError, codec, load_folder};
-pub use server::{Compatibility, Credentials, RegistryServer, RegistrySettings, ServerError};
+pub use server::{
+    Credentials, Reference, Registered, RegistryMeter, RegistryServer, RegistrySettings, ServerError,
+};
+pub use subjects::{Compatibility, Registering};

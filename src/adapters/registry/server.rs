@@ -1,17 +1,18 @@
 //! A registry server that speaks Confluent's REST dialect: Confluent's own, Karapace, Apicurio under `/apis/ccompat/v7`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use reqwest::{Certificate, Client, RequestBuilder, StatusCode, Url, redirect};
-use serde::Deserialize;
+use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::adapters::registry::references;
-use crate::codec::{Codec, SchemaRef};
-use crate::event::EventType;
-use crate::ports::{RegistryAway, SchemaFuture, SchemaSource};
+use crate::codec::{SchemaRef, guid_from_text};
+use crate::ports::{RegistryAway, SchemaAnswer, SchemaFuture, SchemaSource};
+use crate::telemetry::RegistryAnswer;
 
 /// How to reach a registry.
 #[derive(Clone, Debug)]
@@ -44,11 +45,55 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// A client of a registry server.
-#[derive(Clone, Debug)]
+/// A client of a registry server. Clones share its connections.
+#[derive(Clone)]
 pub struct RegistryServer {
     client: Client,
     settings: RegistrySettings,
+    meter: Option<RegistryMeter>,
+}
+
+/// Counts requests by how they ended.
+pub type RegistryMeter = Arc<dyn Fn(RegistryAnswer) + Send + Sync>;
+
+impl std::fmt::Debug for RegistryServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RegistryServer").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// A schema as the registry keeps it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Registered {
+    /// Its id, which frames carry.
+    #[serde(default)]
+    pub id: u32,
+    /// Its number within the subject; 0 where the registry does not say.
+    #[serde(default)]
+    pub version: u32,
+    /// Its GUID, of registries that have them.
+    pub guid: Option<String>,
+    /// Its text, without what it refers to.
+    #[serde(default)]
+    pub schema: String,
+    /// Its language; Avro where it is not said.
+    #[serde(rename = "schemaType")]
+    pub kind: Option<String>,
+    /// What it refers to.
+    #[serde(default)]
+    pub references: Vec<Reference>,
+}
+
+/// A schema that another one refers to.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Reference {
+    /// The name by which it is referred to.
+    #[serde(default)]
+    pub name: String,
+    /// The subject.
+    pub subject: String,
+    /// The version of the subject.
+    pub version: u32,
 }
 
 /// Why a registry did not do what it was asked.
@@ -65,37 +110,17 @@ pub enum ServerError {
     /// It does not take the schema: incompatible with one before, or not valid.
     #[error("the schema registry refuses the schema: {0}")]
     Refused(String),
-}
-
-#[derive(Deserialize)]
-struct Found {
-    schema: String,
-    #[serde(rename = "schemaType")]
-    kind: Option<String>,
-    #[serde(default)]
-    references: Vec<Reference>,
-}
-
-#[derive(Clone, Deserialize)]
-struct Reference {
-    subject: String,
-    version: u32,
-}
-
-#[derive(Deserialize)]
-struct Registered {
-    id: u32,
-}
-
-/// What a registry says of a schema against those that it has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Compatibility {
-    /// It may follow.
-    Compatible,
-    /// It may not; why, a line each where the registry says so.
-    Incompatible(Vec<String>),
-    /// There is nothing to compare it with.
-    New,
+    /// A schema that we would publish with is not there, and we are not to register it.
+    #[error("the schema of {event} is not registered under {subject}, and registry.auto_register is false")]
+    Unregistered {
+        /// The kind of event.
+        event: String,
+        /// The subject.
+        subject: String,
+    },
+    /// The name stands for a schema of another language.
+    #[error("{0}")]
+    Foreign(String),
 }
 
 impl RegistryServer {
@@ -111,16 +136,33 @@ impl RegistryServer {
             .redirect(redirect::Policy::none())
             .no_proxy();
         for authority in &settings.authorities {
-            client = client.add_root_certificate(Certificate::from_pem(authority).map_err(wrong)?);
+            let authorities = Certificate::from_pem_bundle(authority).map_err(wrong)?;
+            if authorities.is_empty() {
+                return Err(ServerError::Refused("registry.ca holds no certificate".to_owned()));
+            }
+            client = authorities.into_iter().fold(client, ClientBuilder::add_root_certificate);
         }
-        Ok(Self { client: client.build().map_err(wrong)?, settings })
+        Ok(Self { client: client.build().map_err(wrong)?, settings, meter: None })
     }
 
-    /// Finds the schema of a name, with what it refers to put into it. `None` where it is not there.
+    /// Counts every request.
+    #[must_use]
+    pub fn metered(mut self, meter: RegistryMeter) -> Self {
+        self.meter = Some(meter);
+        self
+    }
+
+    /// Returns its address.
+    pub fn address(&self) -> &Url {
+        &self.settings.url
+    }
+
+    /// Finds the schema of a name, with what it refers to put into it, and its GUID where the registry has them. `None`
+    /// where it is not there.
     ///
     /// # Errors
     /// As [`ServerError`].
-    pub async fn find(&self, name: SchemaRef) -> Result<Option<String>, ServerError> {
+    pub async fn find(&self, name: SchemaRef) -> Result<Option<(String, Option<[u8; 16]>)>, ServerError> {
         let path = match name {
             SchemaRef::Id(id) => vec!["schemas".to_owned(), "ids".to_owned(), id.to_string()],
             SchemaRef::Guid(_) => {
@@ -129,65 +171,25 @@ impl RegistryServer {
                 vec!["schemas".to_owned(), "guids".to_owned(), guid]
             }
         };
-        let Some(found) = self.get::<Found>(&path).await? else { return Ok(None) };
+        let Some(found) = self.get::<Registered>(&path).await? else { return Ok(None) };
+        let guid = found.guid.as_deref().and_then(guid_from_text);
+        Ok(Some((self.whole(&name.to_string(), &found).await?, guid)))
+    }
+
+    /// Puts what a schema refers to into it. `name` is what it is called in messages.
+    ///
+    /// # Errors
+    /// It is no Avro, or as [`ServerError`].
+    pub(super) async fn whole(&self, name: &str, found: &Registered) -> Result<String, ServerError> {
         if let Some(kind) = found.kind.as_deref().filter(|kind| *kind != "AVRO") {
-            return Err(ServerError::Refused(format!("{name} is a schema of {kind}, not of Avro")));
+            return Err(ServerError::Foreign(format!("the schema with {name} is {kind:.40}, not Avro")));
+        }
+        if found.schema.is_empty() {
+            return Err(ServerError::Away(format!("its answer for {name} has no schema")));
         }
         let others = self.referenced(&found.references).await?;
         references::whole(&found.schema, &others)
-            .map(Some)
             .map_err(|error| ServerError::Away(format!("{name} is not JSON: {error}")))
-    }
-
-    /// Registers a schema under a subject and returns its id; again is no error and gives the same id.
-    ///
-    /// # Errors
-    /// As [`ServerError`].
-    pub async fn register(&self, subject: &str, schema: &str) -> Result<u32, ServerError> {
-        let url = self.url(&["subjects", subject, "versions"])?;
-        let asked = self.client.post(url).json(&json!({ "schema": schema }));
-        let registered: Option<Registered> = self.ask(asked).await?;
-        registered.map(|found| found.id).ok_or_else(|| ServerError::Away("no such path".to_owned()))
-    }
-
-    /// Registers the newest schemas of kinds of events, each under its topic and record, and lets the codec write them.
-    ///
-    /// # Errors
-    /// As [`ServerError`]; what came before is registered.
-    pub async fn register_kinds(&self, codec: &Codec, kinds: &[EventType]) -> Result<(), ServerError> {
-        for kind in kinds {
-            let subject = format!("{}-{}", kind.topic, kind.record);
-            let id = self.register(&subject, kind.schema).await?;
-            let added = codec.add_schema(Some(id), None, kind.schema);
-            added.map_err(|error| ServerError::Refused(format!("{subject}: {error}")))?;
-        }
-        Ok(())
-    }
-
-    /// Asks whether a schema may follow the newest of a subject.
-    ///
-    /// # Errors
-    /// As [`ServerError`].
-    pub async fn check(&self, subject: &str, schema: &str) -> Result<Compatibility, ServerError> {
-        let mut url = self.url(&["compatibility", "subjects", subject, "versions", "latest"])?;
-        url.query_pairs_mut().append_pair("verbose", "true");
-        let asked = self.client.post(url).json(&json!({ "schema": schema }));
-        let Some(answer) = self.ask::<Value>(asked).await? else { return Ok(Compatibility::New) };
-        if answer.get("is_compatible") == Some(&Value::Bool(true)) {
-            return Ok(Compatibility::Compatible);
-        }
-        let messages = answer.get("messages").and_then(Value::as_array).into_iter().flatten();
-        let lines = messages.map(|one| one.as_str().map_or_else(|| one.to_string(), str::to_owned)).collect();
-        Ok(Compatibility::Incompatible(lines))
-    }
-
-    /// Returns the newest schema of a subject; `None` where there is none.
-    ///
-    /// # Errors
-    /// As [`ServerError`].
-    pub async fn latest(&self, subject: &str) -> Result<Option<String>, ServerError> {
-        let path = ["subjects", subject, "versions", "latest"].map(str::to_owned);
-        Ok(self.get::<Found>(&path).await?.map(|found| found.schema))
     }
 
     /// Returns the schemas referred to, those that others need first.
@@ -201,7 +203,7 @@ impl RegistryServer {
             let version = reference.version.to_string();
             let path = ["subjects", &reference.subject, "versions", &version].map(str::to_owned);
             let missing = || format!("{} version {version} is referred to and not there", reference.subject);
-            let other: Found = self.get(&path).await?.ok_or_else(|| ServerError::Away(missing()))?;
+            let other: Registered = self.get(&path).await?.ok_or_else(|| ServerError::Away(missing()))?;
             waiting.extend(other.references.iter().map(|one| (one.clone(), depth + 1)));
             found.push(other.schema);
         }
@@ -209,14 +211,33 @@ impl RegistryServer {
         Ok(found)
     }
 
-    async fn get<V: DeserializeOwned>(&self, path: &[String]) -> Result<Option<V>, ServerError> {
+    pub(super) async fn get<V: DeserializeOwned>(&self, path: &[String]) -> Result<Option<V>, ServerError> {
         let path: Vec<_> = path.iter().map(String::as_str).collect();
         let url = self.url(&path)?;
         self.ask(self.client.get(url)).await
     }
 
     /// Asks, and reads the answer; `None` is "not found".
-    async fn ask<V: DeserializeOwned>(&self, asked: RequestBuilder) -> Result<Option<V>, ServerError> {
+    pub(super) async fn ask<V: DeserializeOwned>(
+        &self,
+        asked: RequestBuilder,
+    ) -> Result<Option<V>, ServerError> {
+        let answer = self.answer(asked).await;
+        if let Some(meter) = &self.meter {
+            meter(match &answer {
+                Ok(Some(_)) => RegistryAnswer::Ok,
+                Ok(None) => RegistryAnswer::NotFound,
+                Err(ServerError::Unauthorised(_)) => RegistryAnswer::Unauthorised,
+                Err(ServerError::Refused(_) | ServerError::Unregistered { .. } | ServerError::Foreign(_)) => {
+                    RegistryAnswer::Refused
+                }
+                Err(ServerError::Away(_)) => RegistryAnswer::Away,
+            });
+        }
+        answer
+    }
+
+    async fn answer<V: DeserializeOwned>(&self, asked: RequestBuilder) -> Result<Option<V>, ServerError> {
         let asked = match &self.settings.credentials {
             Some(Credentials::Basic(name, password)) => asked.basic_auth(name, Some(password)),
             Some(Credentials::Bearer(token)) => asked.bearer_auth(token),
@@ -225,6 +246,9 @@ impl RegistryServer {
         let away = |error: reqwest::Error| ServerError::Away(with_causes(&error.without_url()));
         let answer = asked.header("accept", MEDIA_TYPE).send().await.map_err(away)?;
         let status = answer.status();
+        if status.is_redirection() {
+            return Err(ServerError::Away(elsewhere(status, &answer)));
+        }
         let mut body = Vec::new();
         let mut chunks = answer.bytes_stream();
         while let Some(chunk) = chunks.next().await {
@@ -236,6 +260,7 @@ impl RegistryServer {
         let said = || format!("{status}: {:.300}", String::from_utf8_lossy(&body));
         match status {
             StatusCode::NOT_FOUND if is_its_own(&body) => Ok(None),
+            StatusCode::NOT_FOUND => Err(ServerError::Away(format!("{}: {NO_SUCH_PATH}", said()))),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ServerError::Unauthorised(said())),
             StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => Err(ServerError::Refused(said())),
             status if status.is_success() => serde_json::from_slice(&body)
@@ -245,7 +270,11 @@ impl RegistryServer {
         }
     }
 
-    fn url(&self, path: &[&str]) -> Result<Url, ServerError> {
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn url(&self, path: &[&str]) -> Result<Url, ServerError> {
         let mut url = self.settings.url.clone();
         url.path_segments_mut()
             .map_err(|()| ServerError::Refused(format!("{} cannot have a path", self.settings.url)))?
@@ -257,7 +286,29 @@ impl RegistryServer {
 
 impl SchemaSource for RegistryServer {
     fn schema(&self, name: SchemaRef) -> SchemaFuture<'_> {
-        Box::pin(async move { self.find(name).await.map_err(|error| RegistryAway(error.to_string())) })
+        Box::pin(async move {
+            match self.find(name).await {
+                Ok(Some((text, guid))) => Ok(SchemaAnswer::Found { text, guid }),
+                Ok(None) => Ok(SchemaAnswer::Unknown),
+                Err(ServerError::Foreign(why)) => Ok(SchemaAnswer::Foreign(why)),
+                // It says itself that it is the registry.
+                Err(ServerError::Away(why)) => Err(RegistryAway(why)),
+                Err(error) => Err(RegistryAway(error.to_string())),
+            }
+        })
+    }
+}
+
+/// Says where a redirection leads, without what may be secret. It is not followed: credentials are for the address that
+/// was configured.
+fn elsewhere(status: StatusCode, answer: &Response) -> String {
+    let target = answer.headers().get("location").and_then(|target| target.to_str().ok());
+    match target.and_then(|target| answer.url().join(target).ok()) {
+        Some(target) => format!(
+            "{status}: it sends us to {}, which is not followed; registry.url is to be the right one",
+            target.origin().ascii_serialization()
+        ),
+        None => format!("{status}: a redirection, which is not followed"),
     }
 }
 
@@ -278,6 +329,10 @@ fn with_causes(error: &reqwest::Error) -> String {
 }
 
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json, application/json";
+
+/// A registry says so of its own things in JSON.
+const NO_SUCH_PATH: &str =
+    "registry.url may lack a part such as /apis/ccompat/v7, or the registry has no look-up by GUID";
 
 /// The largest answer that is read, in bytes.
 const LARGEST: usize = 1024 * 1024;

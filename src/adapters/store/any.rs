@@ -280,6 +280,14 @@ impl Endpoints for AnyStore {
     fn disable_endpoint<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {
         ask!(self, store => store.disable_endpoint(id, now, why))
     }
+
+    fn endpoint_failed<'a>(&'a self, id: &'a str, now: i64, pause: Duration) -> StoreFuture<'a, i64> {
+        ask!(self, store => store.endpoint_failed(id, now, pause))
+    }
+
+    fn endpoint_answered<'a>(&'a self, id: &'a str) -> StoreFuture<'a, ()> {
+        ask!(self, store => store.endpoint_answered(id))
+    }
 }
 
 impl Search for AnyStore {

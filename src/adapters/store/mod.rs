@@ -16,9 +16,9 @@ mod snippet;
 mod sqlite;
 
 pub use any::AnyStore;
+pub use postgres::{PostgresSettings, PostgresStore};
 pub use reading::{
     AuthorLine, NotificationRow, PositionRow, PostLine, ReasonCount, RequestAttempt, RequestState,
     RequestStory, Summary, ThumbnailFileLine, ThumbnailLine,
 };
-pub use postgres::{PostgresSettings, PostgresStore};
 pub use sqlite::{SqliteSettings, SqliteStore};

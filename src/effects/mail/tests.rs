@@ -119,6 +119,14 @@ impl Endpoints for InMemory {
     fn disable_endpoint<'a>(&'a self, _id: &'a str, _now: i64, _why: &'a str) -> StoreFuture<'a, ()> {
         Box::pin(async { unasked() })
     }
+
+    fn endpoint_failed<'a>(&'a self, _id: &'a str, _now: i64, _pause: Duration) -> StoreFuture<'a, i64> {
+        Box::pin(async { unasked() })
+    }
+
+    fn endpoint_answered<'a>(&'a self, _id: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(async { unasked() })
+    }
 }
 
 impl Store for InMemory {

@@ -14,7 +14,7 @@ pub use sign::{BadSecret, check_secret, signature};
 
 use self::answer::{Answer, answer, reply};
 use crate::effects::owner_of;
-use crate::event::{Envelope, WebhookRequested};
+use crate::event::{Envelope, WebhookRequested, time};
 use crate::handler::{Context, Error, Handler};
 use crate::ports::{
     Change, Endpoint, RequestEnding, Reservation, Store, StoreError, Wanted, Web, WebError, WebMethod,
@@ -30,6 +30,7 @@ pub struct Webhooks {
     web: Arc<dyn Web>,
     now: Now,
     budget: Duration,
+    disable_after: Option<Duration>,
     owner: String,
 }
 
@@ -46,7 +47,14 @@ impl Webhooks {
     /// Makes the effect. A delivery is tried for the span of `budget`, from the moment it was first due; `owner` is
     /// this process's name, unlike that of any other.
     pub fn new(web: Arc<dyn Web>, now: Now, budget: Duration, owner: impl Into<String>) -> Self {
-        Self { web, now, budget, owner: owner.into() }
+        Self { web, now, budget, disable_after: None, owner: owner.into() }
+    }
+
+    /// Disables an endpoint that has failed without a break for so long.
+    #[must_use]
+    pub fn disable_after(mut self, span: Duration) -> Self {
+        self.disable_after = Some(span);
+        self
     }
 
     async fn deliver(
@@ -75,15 +83,30 @@ impl Webhooks {
         };
         let (asked, text) = match self.judge(sent) {
             Verdict::Delivered(text) => {
+                if endpoint.failing_since.is_some() {
+                    store.endpoint_answered(&endpoint.id).await.map_err(of_the_store)?;
+                }
                 context.change(closed(id, RequestEnding::Done, text, (self.now)()));
                 return Ok(());
             }
-            Verdict::Later(asked, text) => (asked, text),
+            Verdict::Later(asked, text) => {
+                if let Some(why) = self.failed(&*store, &endpoint, &text).await? {
+                    return Err(self.dead(
+                        id,
+                        &format!("endpoint {}: {why}", endpoint.id),
+                        DISABLED,
+                        context,
+                    ));
+                }
+                (asked, text)
+            }
             Verdict::Never(detail, text) => {
                 if detail == GONE {
                     let why = format!("it answered {text}");
                     let now = (self.now)();
                     store.disable_endpoint(&endpoint.id, now, &why).await.map_err(of_the_store)?;
+                } else {
+                    self.failed(&*store, &endpoint, &text).await?;
                 }
                 return Err(self.dead(id, &format!("endpoint {}: {text}", endpoint.id), detail, context));
             }
@@ -131,6 +154,27 @@ impl Webhooks {
             Answer::Refused(detail) => Verdict::Never(detail, text),
             Answer::Later(after) => Verdict::Later(after, text),
         }
+    }
+
+    /// Notes that an attempt failed. Disables an endpoint that has failed for too long, and says why; nothing where it
+    /// may be tried on.
+    async fn failed(
+        &self,
+        store: &dyn Store,
+        endpoint: &Endpoint,
+        said: &str,
+    ) -> Result<Option<String>, Error> {
+        let Some(most) = self.disable_after else { return Ok(None) };
+        let now = (self.now)();
+        // Between the deliveries of a quiet blog nobody knows how an endpoint is.
+        let pause = self.budget.max(DAY);
+        let since = store.endpoint_failed(&endpoint.id, now, pause).await.map_err(of_the_store)?;
+        if between(since, now) < most {
+            return Ok(None);
+        }
+        let why = format!("it has failed since {} without a break, at last with: {said}", time::write(since));
+        store.disable_endpoint(&endpoint.id, now, &why).await.map_err(of_the_store)?;
+        Ok(Some(format!("{why}; it is disabled")))
     }
 
     /// Puts a delivery off, durably; or gives it up where the next attempt would come too late.
@@ -273,6 +317,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
 /// The detail of a dead letter whose endpoint wants nothing any more.
 const GONE: &str = "gone";
+
+/// The detail of a dead letter whose endpoint was disabled for it.
+const DISABLED: &str = "disabled";
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// How much of an answer is read, in bytes.
 const MOST_OF_A_REPLY: usize = 64 * 1_024;

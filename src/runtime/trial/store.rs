@@ -133,4 +133,12 @@ impl Endpoints for Flaky {
     fn disable_endpoint<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {
         self.inner.disable_endpoint(id, now, why)
     }
+
+    fn endpoint_failed<'a>(&'a self, id: &'a str, now: i64, pause: Duration) -> StoreFuture<'a, i64> {
+        self.inner.endpoint_failed(id, now, pause)
+    }
+
+    fn endpoint_answered<'a>(&'a self, id: &'a str) -> StoreFuture<'a, ()> {
+        self.inner.endpoint_answered(id)
+    }
 }

@@ -182,6 +182,14 @@ impl Endpoints for Ledgered {
     fn disable_endpoint<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {
         self.inner.disable_endpoint(id, now, why)
     }
+
+    fn endpoint_failed<'a>(&'a self, id: &'a str, now: i64, pause: Duration) -> StoreFuture<'a, i64> {
+        self.inner.endpoint_failed(id, now, pause)
+    }
+
+    fn endpoint_answered<'a>(&'a self, id: &'a str) -> StoreFuture<'a, ()> {
+        self.inner.endpoint_answered(id)
+    }
 }
 
 /// The running group, with time that passes when it is told to.
@@ -212,7 +220,8 @@ impl Mailroom {
         let now = Arc::new(AtomicI64::new(DUE));
         let clock = Arc::clone(&now);
         let day = Duration::from_secs(86_400);
-        let effect = Webhooks::new(Arc::new(web), Arc::new(move || clock.load(Ordering::SeqCst)), day, "me");
+        let effect = Webhooks::new(Arc::new(web), Arc::new(move || clock.load(Ordering::SeqCst)), day, "me")
+            .disable_after(5 * day);
         let group = Group::each("webhooks", effect)
             .ordering(RecordOrder::Unordered)
             .concurrency(NonZeroUsize::new(1_024).unwrap())
@@ -259,12 +268,18 @@ impl Mailroom {
             types: Vec::new(),
             created_at: 0,
             disabled: None,
+            failing_since: None,
         };
         self.store.put_endpoint(endpoint).await.unwrap();
     }
 
     /// Publishes requests, an endpoint and an id each, as the relay would.
     fn publish(&self, requests: &[(String, String)]) {
+        self.publish_at(requests, DUE);
+    }
+
+    /// Publishes requests that were first due at a time.
+    fn publish_at(&self, requests: &[(String, String)], requested_at: i64) {
         let mut builder = RawBatchBuilder::new(deliveries());
         for (endpoint, id) in requests {
             let request = WebhookRequested {
@@ -274,7 +289,7 @@ impl Mailroom {
                 source_type: "post.published".to_owned(),
                 body: BODY.to_owned(),
                 occurred_at: DUE,
-                requested_at: DUE,
+                requested_at,
                 ..WebhookRequested::default()
             };
             let outgoing = self.codec.encode(&request, Framing::ConfluentV0).unwrap();
@@ -292,6 +307,14 @@ impl Mailroom {
     /// Publishes one request and waits until it is finished.
     async fn deliver(&self, endpoint: &str, id: &str) -> Row {
         self.publish(&[(endpoint.to_owned(), id.to_owned())]);
+        self.finished().await;
+        self.store.row(id)
+    }
+
+    /// Passes the time until a request is due, publishes it and waits until it is finished.
+    async fn deliver_at(&self, endpoint: &str, id: &str, due: i64) -> Row {
+        self.now.store(due, Ordering::SeqCst);
+        self.publish_at(&[(endpoint.to_owned(), id.to_owned())], due);
         self.finished().await;
         self.store.row(id)
     }
@@ -435,6 +458,59 @@ async fn what_may_pass_is_put_off_for_longer_each_time_and_given_up_after_a_day(
     assert!(letters[0].1.contains("endpoint sick: 503: as told"), "{letters:?}");
     let ids: Vec<_> = host.seen().iter().map(|seen| seen.header("webhook-id").unwrap().to_owned()).collect();
     assert!(ids.iter().all(|id| id == "d1") && ids.len() == waits.len() + 1);
+    room.end().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_fails_for_days_is_disabled_and_says_why() {
+    let room = Mailroom::start();
+    let host = by_path().await;
+    room.subscribe("sick", host.url("/503")).await;
+    room.subscribe("quiet", host.url("/503")).await;
+    let mut days = Vec::new();
+    for day in 0..7 {
+        let at = DUE + day * DAY;
+        days.push(room.deliver_at("sick", &format!("d{day}"), at).await.ending);
+        // One that is tried every third day only is not known to fail all the time.
+        if day % 3 == 0 {
+            assert_eq!(room.deliver_at("quiet", &format!("q{day}"), at).await.ending, None);
+        }
+    }
+    let sick = room.store.endpoint("sick").await.unwrap().unwrap();
+    let (since, why) = sick.disabled.unwrap();
+    // Enabled, and well again.
+    room.subscribe("sick", host.url("/200")).await;
+    let well = room.deliver_at("sick", "again", DUE + 7 * DAY).await;
+
+    let dead = Some(RequestEnding::Dead);
+    assert_eq!(days, [None, None, None, None, None, dead, Some(RequestEnding::Withdrawn)]);
+    assert_eq!(since, DUE + 5 * DAY);
+    assert!(
+        why.starts_with("it has failed since 2023-11-14T22:13:20") && why.contains("503: as told"),
+        "{why}"
+    );
+    assert!(room.letters()[0].1.contains("endpoint sick: it has failed since"), "{:?}", room.letters());
+    assert_eq!(well.ending, Some(RequestEnding::Done));
+    room.end().await;
+}
+
+#[tokio::test]
+async fn an_answer_ends_the_failing_of_an_endpoint() {
+    let room = Mailroom::start();
+    let fails = Arc::new(AtomicI64::new(1));
+    let failing = Arc::clone(&fails);
+    let host =
+        Host::start(move |_| status(if failing.load(Ordering::SeqCst) == 1 { 500 } else { 204 }, &[], ""))
+            .await;
+    room.subscribe("moody", host.url("/")).await;
+
+    room.deliver("moody", "d1").await;
+    let failing = room.store.endpoint("moody").await.unwrap().unwrap().failing_since;
+    fails.store(0, Ordering::SeqCst);
+    room.deliver("moody", "d1").await;
+    let well = room.store.endpoint("moody").await.unwrap().unwrap().failing_since;
+
+    assert_eq!((failing, well), (Some(DUE), None));
     room.end().await;
 }
 

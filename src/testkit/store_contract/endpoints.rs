@@ -1,5 +1,7 @@
 //! What every store must do with webhook subscriptions.
 
+use std::time::Duration;
+
 use crate::ports::{Endpoint, Endpoints};
 use crate::testkit::store_contract::Bench;
 
@@ -56,6 +58,37 @@ pub async fn are_disabled_once_and_removed<B: Bench>(bench: &B) {
     assert_eq!(store.endpoint("stays").await, Ok(Some(endpoint("stays"))));
 }
 
+/// An endpoint is failing from its first failure on, until it answers, is put anew or was not tried for long.
+///
+/// # Panics
+/// Where the store breaks its contract.
+pub async fn are_failing_until_they_answer<B: Bench>(bench: &B) {
+    let store = bench.open().await;
+    for id in ["fails", "well"] {
+        store.put_endpoint(endpoint(id)).await.expect("it is put");
+    }
+    let fails = async |now| store.endpoint_failed("fails", now, Duration::from_millis(100)).await;
+    let since =
+        async |id: &str| store.endpoint(id).await.expect("it answers").and_then(|it| it.failing_since);
+
+    assert_eq!(
+        (fails(1_000).await, fails(1_100).await, fails(1_200).await),
+        (Ok(1_000), Ok(1_000), Ok(1_000))
+    );
+    assert_eq!((since("fails").await, since("well").await), (Some(1_000), None));
+    assert_eq!(fails(1_301).await, Ok(1_301), "it was not tried for too long");
+    store.endpoint_answered("fails").await.expect("it answered");
+    store.endpoint_answered("nobody").await.expect("nobody answered");
+    assert_eq!(since("fails").await, None);
+    assert_eq!(fails(1_310).await, Ok(1_310));
+    let as_it_is = store.endpoint("fails").await.expect("it answers").expect("it is there");
+    store.put_endpoint(as_it_is).await.expect("it is put as it is");
+    assert_eq!(fails(1_320).await, Ok(1_310));
+    store.put_endpoint(endpoint("fails")).await.expect("it is put anew");
+    assert_eq!(fails(1_330).await, Ok(1_330));
+    assert_eq!(store.endpoint_failed("nobody", 5, Duration::ZERO).await, Ok(5));
+}
+
 fn endpoint(id: &str) -> Endpoint {
     Endpoint {
         id: id.to_owned(),
@@ -64,5 +97,6 @@ fn endpoint(id: &str) -> Endpoint {
         types: Vec::new(),
         created_at: 1_700_000_000_123,
         disabled: None,
+        failing_since: None,
     }
 }

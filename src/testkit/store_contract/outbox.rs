@@ -307,7 +307,7 @@ where
 }
 
 /// Active endpoints hear of the events that they want, once and in the order of arrival; one that is disabled or gone
-/// hears nothing more.
+/// hears nothing more. Of an event that is too old nobody hears.
 ///
 /// # Panics
 /// Where the store breaks its contract.
@@ -316,17 +316,22 @@ where
     B::Store: Outbox + FanOut,
 {
     let store = bench.open().await;
-    let event = |event: &str, event_type: &str| {
+    let of_age = |event: &str, event_type: &str, max_age: i64| {
         let (event_type, blog, body) =
             (event_type.to_owned(), "b".to_owned(), format!("{{\"id\":\"{event}\"}}"));
-        Change::Webhooks(WebhookEvent { origin: origin(event, 5), event_type, blog, body })
+        Change::Webhooks(WebhookEvent { origin: origin(event, 5), event_type, blog, body, max_age })
     };
+    let event = |event: &str, event_type: &str| of_age(event, event_type, i64::MAX);
     apply(&store, "hook", vec![event("hook-0", "post.published")]).await;
     for (name, types) in [("hook-all", ""), ("hook-posts", "post.published"), ("hook-off", "")] {
         store.put_endpoint(endpoint(name, types)).await.expect("it is there");
     }
-    let events =
-        [event("hook-1", "comment.created"), event("hook-2", "post.published"), event("hook-1", "x")];
+    let events = [
+        event("hook-1", "comment.created"),
+        of_age("hook-old", "post.published", 1_000),
+        event("hook-2", "post.published"),
+        event("hook-1", "x"),
+    ];
     apply(&store, "hook", events.to_vec()).await;
     while store.expand_fan_out(2).await.expect("it expands").rest == Rest::More {}
     store.disable_endpoint("hook-off", 1, "410").await.expect("it is disabled");
@@ -478,6 +483,7 @@ fn endpoint(id: &str, types: &str) -> Endpoint {
         types: types.lines().map(str::to_owned).collect(),
         created_at: 0,
         disabled: None,
+        failing_since: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Webhook subscriptions.
 
+use std::time::Duration;
+
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
 
@@ -34,6 +36,15 @@ impl Endpoints for PostgresStore {
             async move { in_transaction!(self, tx => execute(&tx, DISABLE, &[&id, &now, &why])).map(drop) },
         )
     }
+
+    fn endpoint_failed<'a>(&'a self, id: &'a str, now: i64, pause: Duration) -> StoreFuture<'a, i64> {
+        let from = now.saturating_sub(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
+        Box::pin(async move { in_transaction!(self, tx => failed(&tx, id, now, from)) })
+    }
+
+    fn endpoint_answered<'a>(&'a self, id: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(async move { in_transaction!(self, tx => execute(&tx, ANSWERED, &[&id])).map(drop) })
+    }
 }
 
 async fn one(tx: &Transaction<'_>, id: &str) -> Result<Option<Endpoint>, Trouble> {
@@ -46,11 +57,17 @@ async fn all(tx: &Transaction<'_>) -> Result<Vec<Endpoint>, Trouble> {
     Ok(tx.query(&statement, &[]).await?.iter().map(endpoint).collect::<Result<_, _>>()?)
 }
 
+async fn failed(tx: &Transaction<'_>, id: &str, now: i64, from: i64) -> Result<i64, Trouble> {
+    let statement = tx.prepare_cached(FAILED).await?;
+    let since = tx.query_opt(&statement, &[&id, &now, &from]).await?.map(|row| row.try_get(0)).transpose()?;
+    Ok(since.unwrap_or(now))
+}
+
 async fn put(tx: &Transaction<'_>, endpoint: &Endpoint) -> Result<(), Trouble> {
-    let Endpoint { id, url, secrets, types, created_at, disabled } = endpoint;
+    let Endpoint { id, url, secrets, types, created_at, disabled, failing_since } = endpoint;
     let (since, why) = disabled.clone().unzip();
     let (secrets, types) = (secrets.join("\n"), types.join("\n"));
-    execute(tx, PUT, &[id, url, &secrets, &types, created_at, &since, &why]).await.map(drop)
+    execute(tx, PUT, &[id, url, &secrets, &types, created_at, &since, &why, failing_since]).await.map(drop)
 }
 
 fn endpoint(row: &Row) -> Result<Endpoint, tokio_postgres::Error> {
@@ -62,22 +79,34 @@ fn endpoint(row: &Row) -> Result<Endpoint, tokio_postgres::Error> {
         types: lines(row.try_get(3)?),
         created_at: row.try_get(4)?,
         disabled: row.try_get::<_, Option<i64>>(5)?.zip(row.try_get(6)?),
+        failing_since: row.try_get(7)?,
     })
 }
 
 macro_rules! columns {
     ($rest:literal) => {
-        concat!("SELECT id, url, secrets, types, created_at, disabled_at, disabled_why FROM webhooks ", $rest)
+        concat!(
+            "SELECT id, url, secrets, types, created_at, disabled_at, disabled_why, failing_since FROM webhooks ",
+            $rest
+        )
     };
 }
 const ONE: &str = columns!("WHERE id = $1");
 const ALL: &str = columns!("ORDER BY id");
 
-const PUT: &str = "INSERT INTO webhooks (id, url, secrets, types, created_at, disabled_at, disabled_why)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
+const PUT: &str =
+    "INSERT INTO webhooks (id, url, secrets, types, created_at, disabled_at, disabled_why, failing_since)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
     ON CONFLICT (id) DO UPDATE SET url = excluded.url, secrets = excluded.secrets, types = excluded.types,
         created_at = excluded.created_at, disabled_at = excluded.disabled_at,
-        disabled_why = excluded.disabled_why";
+        disabled_why = excluded.disabled_why, failing_since = excluded.failing_since,
+        failed_at = CASE WHEN excluded.failing_since IS NOT NULL THEN webhooks.failed_at END";
 
 const DISABLE: &str =
     "UPDATE webhooks SET disabled_at = $2, disabled_why = $3 WHERE id = $1 AND disabled_at IS NULL";
+
+const FAILED: &str = "UPDATE webhooks SET failed_at = greatest(failed_at, $2::bigint),
+        failing_since = CASE WHEN failed_at >= $3::bigint THEN coalesce(failing_since, $2) ELSE $2 END
+    WHERE id = $1 RETURNING failing_since";
+
+const ANSWERED: &str = "UPDATE webhooks SET failing_since = NULL, failed_at = NULL WHERE id = $1";

@@ -103,7 +103,9 @@ pub(super) fn connecting(error: &tokio_postgres::Error) -> Trouble {
 }
 
 fn is_of_the_wire(cause: &(dyn std::error::Error + 'static)) -> bool {
-    cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() != std::io::ErrorKind::InvalidInput)
+    cause
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() != std::io::ErrorKind::InvalidInput)
 }
 
 /// A value that does not fit its parameter.
@@ -114,7 +116,8 @@ pub(super) struct Unfit(pub(super) String);
 /// Says what went wrong in one line, with the server's own words.
 fn text(error: &tokio_postgres::Error) -> String {
     if let Some(server) = error.as_db_error() {
-        let detail = server.detail().map(|detail| format!(" ({})", detail.replace('\n', " "))).unwrap_or_default();
+        let detail =
+            server.detail().map(|detail| format!(" ({})", detail.replace('\n', " "))).unwrap_or_default();
         return format!("{}{detail} [{}]", server.message(), server.code().code());
     }
     let mut text = error.to_string();

@@ -102,11 +102,7 @@ async fn catch_up(tx: &Transaction<'_>, late: &Late, limit: u32) -> Result<Step,
 }
 
 /// Writes notifications and leaves a mail for each that is new. Returns how many were written.
-async fn notify(
-    tx: &Transaction<'_>,
-    sql: &str,
-    values: &[&(dyn ToSql + Sync)],
-) -> Result<usize, Trouble> {
+async fn notify(tx: &Transaction<'_>, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<usize, Trouble> {
     let statement = tx.prepare_cached(sql).await?;
     let mut told: Vec<[String; 4]> = Vec::new();
     for row in tx.query(&statement, values).await? {

@@ -93,7 +93,8 @@ impl PostgresSettings {
     /// their partitions.
     #[must_use]
     pub fn within(mut self, session: Duration) -> Self {
-        let part = |of: u32, most: u64| (session / of).clamp(Duration::from_millis(500), Duration::from_secs(most));
+        let part =
+            |of: u32, most: u64| (session / of).clamp(Duration::from_millis(500), Duration::from_secs(most));
         self.statement_timeout = part(2, 20);
         self.lock_timeout = part(4, 10);
         self.idle_timeout = part(3, 15);

@@ -86,7 +86,14 @@ impl Notices {
             pipe.add(sql, values);
             let mut new = BTreeMap::new();
             for row in pipe.run(tx).await?.into_iter().flatten() {
-                new.insert((row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?, row.try_get::<_, String>(2)?), ());
+                new.insert(
+                    (
+                        row.try_get::<_, String>(0)?,
+                        row.try_get::<_, String>(1)?,
+                        row.try_get::<_, String>(2)?,
+                    ),
+                    (),
+                );
             }
             written += new.len();
             // Mails are asked for in the order of what they tell.

@@ -98,13 +98,10 @@ impl Expected {
 }
 
 /// Adds what saves the rows that changed.
-pub(super) fn save_in<'a>(
-    table: &PeopleTable,
-    people: &'a Held<PersonRow>,
-    pipe: &mut Pipe<'a>,
-) -> Expected {
+pub(super) fn save_in<'a>(table: &PeopleTable, people: &'a Held<PersonRow>, pipe: &mut Pipe<'a>) -> Expected {
     let mut expected = Expected::nothing();
-    for (sql, rows, is_new) in [(table.insert, people.made(), true), (table.update, people.changed(), false)] {
+    for (sql, rows, is_new) in [(table.insert, people.made(), true), (table.update, people.changed(), false)]
+    {
         if rows.is_empty() {
             continue;
         }

@@ -43,7 +43,8 @@ impl<'a> Pipe<'a> {
 /// Collects a column for `unnest`.
 macro_rules! column {
     ($rows:expr, $row:pat => $value:expr) => {
-        Box::new($rows.iter().map(|$row| $value).collect::<Vec<_>>()) as $crate::adapters::store::postgres::pipe::Value<'_>
+        Box::new($rows.iter().map(|$row| $value).collect::<Vec<_>>())
+            as $crate::adapters::store::postgres::pipe::Value<'_>
     };
 }
 pub(super) use column;

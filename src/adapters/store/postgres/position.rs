@@ -90,9 +90,8 @@ async fn advance(tx: &Transaction<'_>, claim: &Claim, next: Offset) -> Result<Pa
         .await?;
     let (topic, number) = (claim.partition.topic.as_str(), claim.partition.partition.0);
     let expected = claim.next.map(|own| own.0);
-    let moved = tx
-        .execute(&statement, &[&next.0, &claim.group, &topic, &number, &claim.epoch.0, &expected])
-        .await?;
+    let moved =
+        tx.execute(&statement, &[&next.0, &claim.group, &topic, &number, &claim.epoch.0, &expected]).await?;
     if moved == 1 {
         return Ok(Pass::Go);
     }

@@ -57,8 +57,11 @@ impl Tables {
             let place = Some(place);
             if place == of_posts {
                 posts.fill(rows, |row| {
-                    let content =
-                        PostContent { title: row.try_get(5)?, slug: row.try_get(6)?, section: row.try_get(7)? };
+                    let content = PostContent {
+                        title: row.try_get(5)?,
+                        slug: row.try_get(6)?,
+                        section: row.try_get(7)?,
+                    };
                     let author = row.try_get(4)?;
                     Ok(PostRow { life: life(row)?, author, content, content_time: row.try_get(8)? })
                 })?;
@@ -253,7 +256,8 @@ const MAKE_AUTHORS: &str = "INSERT INTO author_stats (author, posts, comments)
 const HOLD_AUTHORS: &str =
     "SELECT 1 FROM author_stats WHERE author = ANY($1) ORDER BY author FOR NO KEY UPDATE";
 
-const MOVE_AUTHORS: &str = "UPDATE author_stats t SET posts = t.posts + n.posts, comments = t.comments + n.comments,
+const MOVE_AUTHORS: &str =
+    "UPDATE author_stats t SET posts = t.posts + n.posts, comments = t.comments + n.comments,
         last_activity = greatest(t.last_activity, n.last)
     FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS n (author, posts, comments, last)
     WHERE t.author = n.author";

@@ -69,7 +69,8 @@ const COUNTS: &str = "SELECT
             OR (state IN (5, 6) AND EXISTS (SELECT 1 FROM requests q
                 WHERE q.kind = r.kind AND q.addressee = r.addressee AND q.state = 0))))";
 
-const TOP_POSTS: &str = "SELECT s.post, p.title, s.comments FROM post_stats s LEFT JOIN posts p ON p.id = s.post
+const TOP_POSTS: &str =
+    "SELECT s.post, p.title, s.comments FROM post_stats s LEFT JOIN posts p ON p.id = s.post
     ORDER BY s.comments DESC, s.post LIMIT $1";
 
 const TOP_AUTHORS: &str = "SELECT author, posts, comments, last_activity FROM author_stats

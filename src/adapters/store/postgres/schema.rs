@@ -48,7 +48,9 @@ async fn recent(client: &Client) -> Result<(), Trouble> {
     let number: i32 = row.try_get(0)?;
     if number < OLDEST_SERVER {
         let version = number / 10_000;
-        return Err(StoreError::Unusable(format!("PostgreSQL {version} is too old: 13 or newer is needed")).into());
+        return Err(
+            StoreError::Unusable(format!("PostgreSQL {version} is too old: 13 or newer is needed")).into()
+        );
     }
     Ok(())
 }
@@ -78,8 +80,7 @@ async fn up_to(client: &mut Client, schema: &str, migrations: &[Migration]) -> R
 async fn begin(client: &mut Client, schema: &str) -> Result<i32, Trouble> {
     let tx = client.transaction().await?;
     lock(&tx, schema).await?;
-    let is_there =
-        tx.query_opt("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[&schema]).await?.is_some();
+    let is_there = tx.query_opt("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[&schema]).await?.is_some();
     // Asked for first: who may not make one may use one.
     if !is_there {
         tx.batch_execute(&format!("CREATE SCHEMA {schema}")).await.map_err(|error| rights(error, schema))?;

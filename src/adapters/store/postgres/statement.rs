@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use deadpool_postgres::Transaction;
-use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::Statement;
+use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use super::error::{Trouble, Unfit, Whose, classify};
@@ -37,7 +37,10 @@ pub(super) async fn query(
 }
 
 /// Returns the parameters as the driver takes them, which panics where the number differs.
-fn fitting<'p>(statement: &Statement, params: &'p [Param]) -> Result<Vec<&'p (dyn ToSql + Sync)>, StoreError> {
+fn fitting<'p>(
+    statement: &Statement,
+    params: &'p [Param],
+) -> Result<Vec<&'p (dyn ToSql + Sync)>, StoreError> {
     let (wanted, given) = (statement.params().len(), params.len());
     if wanted != given {
         return Err(StoreError::Refused(format!("{wanted} parameters are wanted and {given} are there")));
@@ -136,7 +139,8 @@ impl<'a> FromSql<'a> for Param {
     }
 
     fn accepts(kind: &Type) -> bool {
-        let numbers = [Type::INT8, Type::INT4, Type::INT2, Type::BOOL, Type::FLOAT8, Type::FLOAT4, Type::BYTEA];
+        let numbers =
+            [Type::INT8, Type::INT4, Type::INT2, Type::BOOL, Type::FLOAT8, Type::FLOAT4, Type::BYTEA];
         numbers.contains(kind) || <String as FromSql<'_>>::accepts(kind)
     }
 }

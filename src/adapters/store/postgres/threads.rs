@@ -234,10 +234,7 @@ impl<'a> Threads<'a> {
     }
 }
 
-fn of_threads<'a>(
-    changes: &[Thread<'a>],
-    of: impl Fn(&Thread<'a>) -> Option<&'a str>,
-) -> BTreeSet<&'a str> {
+fn of_threads<'a>(changes: &[Thread<'a>], of: impl Fn(&Thread<'a>) -> Option<&'a str>) -> BTreeSet<&'a str> {
     changes.iter().filter_map(of).collect()
 }
 
@@ -268,8 +265,7 @@ async fn subscribe(tx: &Transaction<'_>, changes: &BTreeMap<(&str, i64), bool>) 
     for (sql, wanted) in [(CATCH_UP, true), (TAKE_BACK, false)] {
         let some: Vec<_> = changes.iter().filter(|(_, subscribed)| **subscribed == wanted).collect();
         if !some.is_empty() {
-            let values =
-                vec![column!(some, ((user, _), _) => *user), column!(some, ((_, time), _) => *time)];
+            let values = vec![column!(some, ((user, _), _) => *user), column!(some, ((_, time), _) => *time)];
             pipe.add(sql, values);
         }
     }
@@ -277,7 +273,8 @@ async fn subscribe(tx: &Transaction<'_>, changes: &BTreeMap<(&str, i64), bool>) 
     Ok(())
 }
 
-const MAKE: &str = "INSERT INTO thread_authors (post) SELECT * FROM unnest($1::text[]) ON CONFLICT DO NOTHING";
+const MAKE: &str =
+    "INSERT INTO thread_authors (post) SELECT * FROM unnest($1::text[]) ON CONFLICT DO NOTHING";
 
 const HOLD: &str =
     "SELECT post, author FROM thread_authors WHERE post = ANY($1) ORDER BY post FOR NO KEY UPDATE";

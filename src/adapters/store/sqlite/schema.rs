@@ -96,6 +96,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_outbox.sql"),
     include_str!("migrations/0004_search.sql"),
     include_str!("migrations/0005_thumbnails.sql"),
+    include_str!("migrations/0006_upkeep.sql"),
 ];
 
 /// Marks a SQLite file as ours: "Post".

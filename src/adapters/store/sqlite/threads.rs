@@ -80,7 +80,8 @@ pub(super) fn post(connection: &Connection, post: &ThreadPost) -> Result<(), Sto
     execute(connection, "DELETE FROM thread_waiting WHERE post = ?1", params![post])?;
     execute(
         connection,
-        "INSERT INTO fan_outs (post, author, event, time, expanded_to) VALUES (?1, ?2, ?3, ?4, '')
+        "INSERT INTO fan_outs (post, author, event, time, expanded_to, arrived_at)
+         VALUES (?1, ?2, ?3, ?4, '', unixepoch() * 1000)
          ON CONFLICT DO NOTHING",
         params![post, author, origin.event.as_str(), origin.time],
     )
@@ -92,8 +93,9 @@ pub(super) fn subscription(connection: &Connection, change: &SubscriptionChange)
     let SubscriptionChange { user, time, subscribed } = change;
     execute(
         connection,
-        "INSERT INTO subscriptions (subscriber, since, subscribed) VALUES (?1, ?2, ?3)
-         ON CONFLICT DO UPDATE SET subscribed = excluded.subscribed",
+        "INSERT INTO subscriptions (subscriber, since, subscribed, arrived_at)
+         VALUES (?1, ?2, ?3, unixepoch() * 1000)
+         ON CONFLICT DO UPDATE SET subscribed = excluded.subscribed, arrived_at = excluded.arrived_at",
         params![user, time, subscribed],
     )?;
     let end: Option<i64> = connection

@@ -6,13 +6,14 @@ use super::error::ours;
 use super::queue;
 use crate::ports::{Rest, StoreError, WebhookEvent};
 
-/// Keeps an event for the endpoints that want it; nothing where no active one does.
+/// Keeps an event for the endpoints that want it; nothing where no active one does, or the event is too old.
 pub(super) fn event(connection: &Connection, event: &WebhookEvent) -> Result<(), StoreError> {
-    let WebhookEvent { origin, event_type, blog, body } = event;
+    let WebhookEvent { origin, event_type, blog, body, max_age } = event;
+    let until = origin.time.saturating_add(*max_age);
     connection
         .prepare_cached(EVENT)
         .and_then(|mut statement| {
-            statement.execute(params![origin.event.as_str(), event_type, blog, body, origin.time])
+            statement.execute(params![origin.event.as_str(), event_type, blog, body, origin.time, until])
         })
         .map(drop)
         .map_err(ours)
@@ -85,7 +86,7 @@ fn wanting(connection: &Connection, open: &Open, limit: u32) -> Result<Vec<Strin
 // Types stand one a line; none means all.
 const EVENT: &str = "INSERT INTO webhook_fan_outs (event, type, blog, body, time, arrived_at, expanded_to)
     SELECT ?1, ?2, ?3, ?4, ?5, CAST(unixepoch('subsec') * 1000 AS INTEGER), ''
-    WHERE EXISTS (SELECT 1 FROM webhooks WHERE disabled_at IS NULL
+    WHERE ?6 >= unixepoch() * 1000 AND EXISTS (SELECT 1 FROM webhooks WHERE disabled_at IS NULL
         AND (types = '' OR instr(char(10) || types || char(10), char(10) || ?2 || char(10)) > 0))
     ON CONFLICT (event) DO NOTHING";
 

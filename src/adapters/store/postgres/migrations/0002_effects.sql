@@ -1,4 +1,5 @@
 -- Webhook subscriptions. secrets and types hold one value a line, the newest secret first; no type: all.
+-- failing_since: since when every attempt has failed; failed_at: when the last one did; null where the last one succeeded.
 CREATE TABLE webhooks (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     url TEXT NOT NULL,
@@ -6,7 +7,9 @@ CREATE TABLE webhooks (
     types TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     disabled_at BIGINT,
-    disabled_why TEXT
+    disabled_why TEXT,
+    failing_since BIGINT,
+    failed_at BIGINT
 );
 
 -- The outbox: requests that wait until they are carried out. Times are milliseconds since the Unix epoch.
