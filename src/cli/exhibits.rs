@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use crate::adapters::mail_sink::{MailSink, SunkMail};
-use crate::adapters::objects::Folder;
 use crate::adapters::store::AnyStore;
-use crate::adapters::store::SqliteStore;
 use crate::console::{Gallery, GalleryFuture, Mail, MailLine, Mailbox, Thumb};
 use crate::ports::Objects;
 
@@ -35,8 +33,6 @@ fn line(mail: &SunkMail) -> MailLine {
 /// The thumbnails that a store knows of, where they were written.
 pub(crate) struct MadeThumbs {
     pub(crate) store: AnyStore,
-    pub(crate) objects: Folder,
-    pub(crate) store: SqliteStore,
     pub(crate) objects: Arc<dyn Objects>,
 }
 

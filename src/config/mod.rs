@@ -30,7 +30,7 @@ mod webhooks;
 
 pub(crate) use check::THUMBNAILS_DEADLINE;
 pub use instance::InstanceId;
-pub use leaf::{Broker, Brokers, Listen, StoreUrl, Template};
+pub use leaf::{Broker, Brokers, Listen, Template};
 pub use librdkafka::RawProperties;
 pub use load::{Flag, Loaded, Origin, Setting, Sources, load};
 pub(crate) use mail::MAILS_AT_ONCE;
@@ -49,5 +49,5 @@ pub use sections::{
 pub use size::ByteSize;
 pub(crate) use span::parse as parse_span;
 pub use store::{PostgresUrl, StoreSection, StoreUrl};
-pub use thumbnails::{Objects, Thumbnails, Widths};
+pub use thumbnails::{Thumbnails, Widths};
 pub use webhooks::{Allowed, AllowedHosts, Ports, Webhooks};

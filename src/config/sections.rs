@@ -20,7 +20,6 @@ use crate::config::secret::Secret;
 use crate::config::size::ByteSize;
 use crate::config::store::StoreSection;
 use crate::config::thumbnails::Thumbnails;
-use crate::config::thumbnails::{Objects, Thumbnails};
 use crate::config::webhooks::Webhooks;
 
 section! {
