@@ -255,7 +255,10 @@ async fn what_is_asked_often_is_looked_up() {
              FOR UPDATE SKIP LOCKED",
             "requests_unsettled",
         ),
-        ("SELECT min(due) FROM requests WHERE unsettled AND state = 0 AND due <= 9", "requests_unsettled"),
+        (
+            "SELECT due FROM requests WHERE unsettled AND state = 0 AND due <= 9 ORDER BY due LIMIT 1",
+            "requests_unsettled",
+        ),
         ("SELECT id FROM requests WHERE event = 'e'", "requests_by_event"),
         ("SELECT 1 FROM notifications WHERE event = 'e'", "notifications_by_event"),
         (

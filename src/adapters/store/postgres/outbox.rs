@@ -333,4 +333,4 @@ const PARK: &str = concat!(
 const BACKLOG: &str = "SELECT (SELECT count(*) FROM requests WHERE state < 6), (SELECT min(due) FROM (
         SELECT min(due) AS due FROM requests WHERE state = 1 AND kind = 'mail' AND due <= $1
         UNION ALL SELECT min(due) FROM requests WHERE state = 1 AND kind = 'webhook' AND due <= $1
-        UNION ALL SELECT min(due) FROM requests WHERE unsettled AND state = 0 AND due <= $1) oldest)";
+        UNION ALL (SELECT due FROM requests WHERE unsettled AND state = 0 AND due <= $1 ORDER BY due LIMIT 1)) oldest)";
