@@ -17,7 +17,7 @@ async fn postroom(home: &Path, url: &str, arguments: &[&str]) -> Output {
     let run = move || {
         let mut all: Vec<_> = arguments.iter().map(String::as_str).collect();
         all.extend(["--set", &set]);
-        crate::folders::postroom(&home, &all)
+        folders::postroom(&home, &all)
     };
     tokio::task::spawn_blocking(run).await.unwrap()
 }
