@@ -272,6 +272,15 @@ async fn what_is_asked_often_is_looked_up() {
         ("SELECT number FROM documents WHERE state = 1 ORDER BY time DESC LIMIT 9", "documents_by_time"),
     ];
 
+    client
+        .batch_execute(
+            "INSERT INTO documents (kind, id, state, since, is_cut, time, content_time, author_key)
+                 SELECT 0, n::text, 1, 0, false, n, 0, 'a' || n % 500 FROM generate_series(1, 5000) n;
+             ANALYZE documents",
+        )
+        .await
+        .unwrap();
+
     for (question, index) in questions {
         let plan = client.query(&format!("EXPLAIN {question}"), &[]).await.unwrap();
         let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
