@@ -19,6 +19,6 @@ pub use any::AnyStore;
 pub use postgres::{PostgresSettings, PostgresStore};
 pub use reading::{
     AuthorLine, NotificationRow, PositionRow, PostLine, ReasonCount, RequestAttempt, RequestState,
-    RequestStory, Summary, ThumbnailFileLine, ThumbnailLine,
+    RequestStory, Summary, ThumbnailFileLine, ThumbnailLine, WaitingDeliveries,
 };
 pub use sqlite::{SqliteSettings, SqliteStore};
