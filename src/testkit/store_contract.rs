@@ -218,13 +218,8 @@ pub async fn refused_unit_leaves_nothing_and_its_neighbours_alone<B: Bench>(benc
     twice.changes.push(statement("INSERT INTO words_refused (word, own) VALUES (?1, ?2)", &["same", "same"]));
     twice.changes.push(statement("INSERT INTO words_refused (word, own) VALUES (?1, ?2)", &["same", "same"]));
 
-    let units = [
-        unit("refused", 1, &["a"]),
-        wrong,
-        unit("refused", 1, &["c"]),
-        twice,
-        unit("refused", 1, &["e"]),
-    ];
+    let units =
+        [unit("refused", 1, &["a"]), wrong, unit("refused", 1, &["c"]), twice, unit("refused", 1, &["e"])];
     let asked = claims.iter_mut().zip(units).map(|(claim, unit)| store.apply(claim, unit));
     let applied = futures_util::future::join_all(asked).await;
 
@@ -412,8 +407,7 @@ async fn table<B: Bench>(bench: &B, name: &str) -> B::Store {
     let store = bench.open().await;
     let mut owner = claim(&store, &format!("{name}-table"), 0).await;
     let numbered = bench.numbered();
-    let sql =
-        format!("CREATE TABLE IF NOT EXISTS words_{name} (nth {numbered}, word TEXT, own TEXT UNIQUE)");
+    let sql = format!("CREATE TABLE IF NOT EXISTS words_{name} (nth {numbered}, word TEXT, own TEXT UNIQUE)");
     let unit =
         Unit { guard: Guard::Once { id: format!("table-{name}") }, changes: vec![statement(&sql, &[])] };
     store.apply(&mut owner, unit).await.expect("a table");

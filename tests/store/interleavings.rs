@@ -215,7 +215,12 @@ async fn random_histories_leave_what_an_independent_count_says() {
         if let Some(url) = postgres.filter(|_| number % 5 == 0) {
             let store = crate::server::postgres(url).await.into();
             let theirs = shuffled_in(&store, events, seed).await;
-            assert_eq!(crate::play::difference("", &theirs, &counted), None, "PostgreSQL, history {number}:\n{}", lines());
+            assert_eq!(
+                crate::play::difference("", &theirs, &counted),
+                None,
+                "PostgreSQL, history {number}:\n{}",
+                lines()
+            );
         }
         notified += ours["totals"]["notifications"].as_u64().unwrap();
     }

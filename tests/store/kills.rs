@@ -26,7 +26,10 @@ const PARTITION: &str = "POSTROOM_TEST_PARTITION";
 #[test]
 fn killed_and_superseded_processes_leave_every_effect_exactly_once() {
     let folder = tempfile::tempdir().unwrap();
-    let place = Place { stop: folder.path().join("stop"), store: folder.path().join("postroom.db").display().to_string() };
+    let place = Place {
+        stop: folder.path().join("stop"),
+        store: folder.path().join("postroom.db").display().to_string(),
+    };
     killed_and_superseded(&place);
 }
 
@@ -34,7 +37,10 @@ fn killed_and_superseded_processes_leave_every_effect_exactly_once() {
 fn killed_and_superseded_processes_leave_every_effect_exactly_once_in_postgres() {
     let Some(url) = crate::server::shared() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let place = Place { stop: folder.path().join("stop"), store: format!("{}@{url}", crate::server::settings().schema) };
+    let place = Place {
+        stop: folder.path().join("stop"),
+        store: format!("{}@{url}", crate::server::settings().schema),
+    };
     killed_and_superseded(&place);
 }
 
@@ -50,7 +56,11 @@ impl Place {
     async fn open(&self) -> AnyStore {
         match self.store.split_once("@postgres://") {
             Some((schema, rest)) => {
-                let settings = PostgresSettings { schema: schema.to_owned(), connections: 2, ..PostgresSettings::default() };
+                let settings = PostgresSettings {
+                    schema: schema.to_owned(),
+                    connections: 2,
+                    ..PostgresSettings::default()
+                };
                 PostgresStore::connect(&format!("postgres://{rest}"), settings).await.unwrap().into()
             }
             None => SqliteStore::open(self.store.as_ref()).unwrap().into(),

@@ -158,7 +158,10 @@ async fn each_of_many_is_asked_for_once(count_of_readers: usize, open: impl Asyn
     }
 
     assert_eq!((lost.len(), asked.len()), (500, count_of_readers));
-    assert_eq!(count(&store, "SELECT count(*) FROM requests").await, i64::try_from(count_of_readers).unwrap());
+    assert_eq!(
+        count(&store, "SELECT count(*) FROM requests").await,
+        i64::try_from(count_of_readers).unwrap()
+    );
     assert_eq!(store.take_due(at + 60_000, 500, MINUTE).await.unwrap(), []);
 }
 

@@ -8,8 +8,8 @@ use postroom::adapters::store::{PostgresSettings, PostgresStore};
 use postroom::core::{Offset, Partition, Topic, TopicPartition};
 use postroom::event::EventId;
 use postroom::ports::{
-    Applied, Arrival, Change, CommentChange, CommentFact, FanOut, Guard, Origin, Param, PostChange, PostContent,
-    PostFact, Rest, Store, StoreError, SubscriptionChange, ThreadComment, ThreadPost, Unit,
+    Applied, Arrival, Change, CommentChange, CommentFact, FanOut, Guard, Origin, Param, PostChange,
+    PostContent, PostFact, Rest, Store, StoreError, SubscriptionChange, ThreadComment, ThreadPost, Unit,
 };
 use postroom::testkit::store_contract::Bench;
 use postroom::testkit::{search_contract, store_contract};
@@ -91,7 +91,9 @@ async fn same_object_in_two_partitions_at_once_is_counted_once() {
                 let origin = Origin { event, time: 1, arrival: Arrival::OutOfOrder };
                 let fact = PostFact::Published { author: "ann".to_owned(), content: PostContent::default() };
                 let changes = vec![Change::Post(PostChange { post, origin, fact })];
-                store.apply(&mut claim, Unit { guard: Guard::Position { next: Offset(round + 1) }, changes }).await
+                store
+                    .apply(&mut claim, Unit { guard: Guard::Position { next: Offset(round + 1) }, changes })
+                    .await
             });
         }
         assert!(both.join_all().await.iter().all(|applied| *applied == Ok(Applied::Committed)));
@@ -126,11 +128,8 @@ async fn what_comes_from_two_topics_at_once_is_told() {
             origin: origin("p", 10),
             mail: None,
         });
-        let subscribed = Change::Subscription(SubscriptionChange {
-            user: format!("s{round}"),
-            time: 1,
-            subscribed: true,
-        });
+        let subscribed =
+            Change::Subscription(SubscriptionChange { user: format!("s{round}"), time: 1, subscribed: true });
         let mut all = tokio::task::JoinSet::new();
         for (number, change) in [comment, published, subscribed].into_iter().enumerate() {
             let store = store.clone();
@@ -190,7 +189,9 @@ async fn server_that_crashes_in_mid_unit_is_away_and_nothing_is_applied_twice() 
                 tokio::task::yield_now().await;
             }
         });
-        while store.positions().await.is_ok_and(|rows| rows[0].next < Some(Offset(from + 100 * (round + 1)))) {}
+        while store.positions().await.is_ok_and(|rows| rows[0].next < Some(Offset(from + 100 * (round + 1))))
+        {
+        }
         server.crash();
         while store.positions().await.is_ok() {}
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -215,7 +216,8 @@ async fn frozen_transaction_does_not_keep_its_partition_from_the_next_owner() {
     let Some(url) = crate::server::shared() else { return };
     let settings = crate::server::settings();
     let idle_timeout = Duration::from_millis(300);
-    let store = PostgresStore::connect(url, PostgresSettings { idle_timeout, ..settings.clone() }).await.unwrap();
+    let store =
+        PostgresStore::connect(url, PostgresSettings { idle_timeout, ..settings.clone() }).await.unwrap();
     let place = TopicPartition::new(Topic::new("t"), Partition(0));
     let first = store.claim("g", &place).await.unwrap();
     let (frozen, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
@@ -241,7 +243,8 @@ async fn frozen_transaction_does_not_keep_its_partition_from_the_next_owner() {
 async fn sessions_are_bounded_as_the_settings_say() {
     let Some(bench) = OnPostgres::new() else { return };
     let store = bench.open().await;
-    let sql = "SELECT current_setting('idle_in_transaction_session_timeout'), current_setting('statement_timeout'),
+    let sql =
+        "SELECT current_setting('idle_in_transaction_session_timeout'), current_setting('statement_timeout'),
         current_setting('lock_timeout'), current_setting('application_name'), current_setting('search_path')";
 
     let row = store.query(sql, Vec::new()).await.unwrap().remove(0);
@@ -318,16 +321,21 @@ async fn older_member_works_on_while_and_after_a_newer_one_changes_the_tables() 
 async fn wrong_address_is_told_from_a_server_that_is_away() {
     let Some(url) = crate::server::shared() else { return };
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let tried = async |url: String| PostgresStore::connect(&url, crate::server::settings()).await.unwrap_err();
+    let tried =
+        async |url: String| PostgresStore::connect(&url, crate::server::settings()).await.unwrap_err();
 
     let nobody = tried(format!("postgres://postroom@127.0.0.1:{port}/postgres")).await;
-    let no_database = tried(url.replace("/postgres", "/nowhere").replace("postgres:/nowhere", "postgres:/")).await;
+    let no_database =
+        tried(url.replace("/postgres", "/nowhere").replace("postgres:/nowhere", "postgres:/")).await;
     let no_tls = tried(format!("{url}?sslmode=require")).await;
     let no_user = tried(url.replace("postroom@", "nobody@")).await;
     let no_mode = tried(format!("{url}?sslmode=perhaps")).await;
 
     assert!(matches!(&nobody, StoreError::Away(why) if why.contains("refused")), "{nobody:?}");
-    assert!(matches!(&no_database, StoreError::Unusable(why) if why.contains("does not exist")), "{no_database:?}");
+    assert!(
+        matches!(&no_database, StoreError::Unusable(why) if why.contains("does not exist")),
+        "{no_database:?}"
+    );
     assert!(no_tls.to_string().contains("TLS"), "{no_tls:?}");
     assert!(matches!(&no_user, StoreError::Unusable(why) if why.contains("nobody")), "{no_user:?}");
     assert!(matches!(&no_mode, StoreError::Unusable(why) if why.contains("sslmode")), "{no_mode:?}");

@@ -186,7 +186,9 @@ async fn of_members_that_reserve_at_once_one_has_it() {
     for request in 0..20 {
         let asked = members.iter().enumerate().map(|(number, member)| {
             let (member, id) = (member.clone(), format!("request-{request}"));
-            tokio::spawn(async move { member.reserve(&id, &format!("m{number}"), now, MINUTE).await.unwrap() })
+            tokio::spawn(
+                async move { member.reserve(&id, &format!("m{number}"), now, MINUTE).await.unwrap() },
+            )
         });
         let asked: Vec<_> = asked.collect();
         let mut answers = Vec::new();

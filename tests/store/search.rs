@@ -1,5 +1,11 @@
 //! However events come, the index holds what an independent count says, and whoever asks finds it.
-#![expect(clippy::indexing_slicing, clippy::panic, clippy::print_stderr, clippy::unwrap_used, reason = "tests")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -168,7 +174,8 @@ async fn index_of_lexemes(store: &AnyStore) -> BTreeMap<String, BTreeSet<String>
         }
         indexes.push(index);
     }
-    let dead = "SELECT count(*) FROM documents WHERE state <> 1 AND (lexemes IS NOT NULL OR spaced IS NOT NULL)";
+    let dead =
+        "SELECT count(*) FROM documents WHERE state <> 1 AND (lexemes IS NOT NULL OR spaced IS NOT NULL)";
     assert_eq!(store.query(dead, Vec::new()).await.unwrap(), [[Param::Integer(0)]]);
     assert_eq!(indexes[0], indexes[1]);
     indexes.remove(0)
@@ -503,7 +510,8 @@ async fn the_text_of_what_is_removed_is_forgotten() {
     for tables in tables(folder.path()).await {
         shuffle(&tables.store, &events, 1, 1).await;
 
-        let sql = "SELECT id FROM documents WHERE coalesce(title, body, nullif(tags, '[]'), slug) IS NOT NULL";
+        let sql =
+            "SELECT id FROM documents WHERE coalesce(title, body, nullif(tags, '[]'), slug) IS NOT NULL";
         let kept = tables.store.query(sql, Vec::new()).await.unwrap();
         assert_eq!(kept, [vec![Param::Text("q".to_owned())]]);
         assert_eq!(index(&tables).await["secret"], BTreeSet::from(["post:q".to_owned()]));
@@ -522,12 +530,13 @@ async fn huge_texts_are_searched_at_their_beginnings_and_say_so() {
     });
     let logs = logs(std::slice::from_ref(&event));
     for store in everywhere().await {
-    let mut reader = Reader::new(SearchEffect, &store, &logs).await;
-    reader.read(&store, &logs, &crate::play::place(&event), 1).await;
+        let mut reader = Reader::new(SearchEffect, &store, &logs).await;
+        reader.read(&store, &logs, &crate::play::place(&event), 1).await;
 
-    let request = |text: &str| SearchRequest { text: text.to_owned(), limit: 1, ..SearchRequest::default() };
-    let beginning = store.search(&request("beginning")).await.unwrap();
-    assert_eq!((beginning.total, beginning.hits[0].is_cut), (1, true));
-    assert_eq!(store.search(&request("ending")).await.unwrap().total, 0);
+        let request =
+            |text: &str| SearchRequest { text: text.to_owned(), limit: 1, ..SearchRequest::default() };
+        let beginning = store.search(&request("beginning")).await.unwrap();
+        assert_eq!((beginning.total, beginning.hits[0].is_cut), (1, true));
+        assert_eq!(store.search(&request("ending")).await.unwrap().total, 0);
     }
 }

@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use postroom::adapters::store::{AnyStore, PostgresSettings, PostgresStore, SqliteStore};
-use postroom::testkit::store_contract::Bench;
 use postroom::ports::Param;
+use postroom::testkit::store_contract::Bench;
 
 /// A server that ends with whoever started it, also where that one is killed: then its input ends.
 pub(crate) struct Server {
@@ -28,11 +28,8 @@ impl Server {
             use std::os::unix::fs::PermissionsExt as _;
             std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
         }
-        let mut guard = script("while", folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut guard =
+            script("while", folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut url = String::new();
         BufReader::new(guard.stdout.take().unwrap()).read_line(&mut url).unwrap();
         if url.is_empty() {

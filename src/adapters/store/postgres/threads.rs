@@ -89,13 +89,13 @@ struct Waiting {
 impl<'a> Threads<'a> {
     /// Loads the threads, and holds them until the transaction ends.
     async fn load(tx: &Transaction<'_>, changes: &[Thread<'a>]) -> Result<Self, Trouble> {
-        let commented = of_threads(changes, |change| match change {
-            Thread::Comment(comment) => Some(comment.post.as_str()),
-            _ => None,
+        let commented = of_threads(changes, |change| {
+            let Thread::Comment(comment) = change else { return None };
+            Some(comment.post.as_str())
         });
-        let published = of_threads(changes, |change| match change {
-            Thread::Post(post) => Some(post.post.as_str()),
-            _ => None,
+        let published = of_threads(changes, |change| {
+            let Thread::Post(post) = change else { return None };
+            Some(post.post.as_str())
         });
         let all: BTreeSet<&str> = commented.union(&published).copied().collect();
         let mut threads: BTreeMap<&str, State> = all.iter().map(|post| (*post, State::default())).collect();
