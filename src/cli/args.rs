@@ -87,6 +87,12 @@ pub(crate) enum Command {
     /// List, show, replay and discard dead letters
     #[command(subcommand)]
     Dlq(DlqCommand),
+    /// Look at everything that running needs, and say what to do about what is not well
+    #[command(
+        long_about = "Look at everything that running needs, and say what to do about what is not well.\n\nBrokers, rights, topics and their settings, registry, mail relay, store, picture worker, caches, clock, poll limit. Nothing is changed and no mail is sent; each check has a deadline. Ends with 0 where nothing fails, 1 where something does, 69 where no broker answers.",
+        after_help = "Examples:\n  postroom doctor -c postroom.toml\n  postroom doctor --only rights,topics\n  postroom doctor -o json | jq '.checks[] | select(.health == \"fail\")'"
+    )]
+    Doctor(DoctorArgs),
     /// Publish one event from field=value words
     #[command(
         after_help = "Examples:\n  postroom emit comment.created post_id=hello comment_id=c1 author=ada body='First!'\n  postroom emit post.published -f post.json\n  postroom emit user.registered user_id=ada subscribed=true --dry-run"
@@ -223,6 +229,23 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
     /// How to print the results
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+/// Arguments of `doctor`.
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// List the checks, look at nothing
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Make these checks alone, separated by commas
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Where a running instance listens [default: the running demo, else http.listen]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) url: Option<String>,
+    /// How to print
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,
 }

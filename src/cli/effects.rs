@@ -132,8 +132,8 @@ pub(crate) fn web_client(config: &Config) -> Result<WebClient, Failure> {
         .map_err(|why| Failure::new(Exit::Configuration, why))
 }
 
-/// Makes the group that purges caches, where there is one to purge.
-fn purge(config: &Config) -> Option<Group> {
+/// Makes the clients of the caches to purge.
+pub(crate) fn caches(config: &Config) -> Vec<Arc<dyn Cache>> {
     let settings = &config.purge;
     // From the inside outwards: pages are made of values.
     let mut caches: Vec<Arc<dyn Cache>> = Vec::new();
@@ -143,6 +143,12 @@ fn purge(config: &Config) -> Option<Group> {
     if !settings.urls.0.is_empty() || settings.surrogate_url.is_some() {
         caches.push(Arc::new(HttpCache::new(settings)));
     }
+    caches
+}
+
+/// Makes the group that purges caches, where there is one to purge.
+fn purge(config: &Config) -> Option<Group> {
+    let (settings, caches) = (&config.purge, caches(config));
     let purge = Group::batches("purge", Purge::new(settings, caches.clone()));
     (!caches.is_empty()).then(|| purge.of_types(&PURGED).depends_on("cache"))
 }
@@ -154,17 +160,7 @@ fn thumbnails(config: &Config) -> Result<Option<Group>, Failure> {
     let places = config.objects.source.as_ref().zip(config.objects.target());
     let Some((source, target)) = places else { return Ok(None) };
     let settings = &config.thumbnails;
-    let pictures = PicturePool::new(WorkerSettings {
-        program: settings.worker.clone().unwrap_or_else(own_program),
-        workers: settings.workers.get(),
-        memory: settings.memory.0,
-        timeout: settings.timeout,
-    });
-    let spec = ThumbnailSpec {
-        widths: settings.widths.pixels().to_vec(),
-        max_pixels: u64::from(settings.max_pixels.get()),
-        quality: u8::try_from(settings.quality.get()).unwrap_or(u8::MAX),
-    };
+    let (pictures, spec) = pictures(config);
     let thumbnail = Thumbnail {
         source: open(source, config)?,
         target: open(target, config)?,
@@ -182,6 +178,23 @@ fn thumbnails(config: &Config) -> Result<Option<Group>, Failure> {
 pub(crate) fn open(place: &Place, config: &Config) -> Result<Arc<dyn Objects>, Failure> {
     objects::open(place, &config.s3, &environment())
         .map_err(|why| Failure::new(Exit::Configuration, format!("{place}: {why}")))
+}
+
+/// Makes the pool of picture workers, and says what it is to make.
+pub(crate) fn pictures(config: &Config) -> (PicturePool, ThumbnailSpec) {
+    let settings = &config.thumbnails;
+    let pool = PicturePool::new(WorkerSettings {
+        program: settings.worker.clone().unwrap_or_else(own_program),
+        workers: settings.workers.get(),
+        memory: settings.memory.0,
+        timeout: settings.timeout,
+    });
+    let spec = ThumbnailSpec {
+        widths: settings.widths.pixels().to_vec(),
+        max_pixels: u64::from(settings.max_pixels.get()),
+        quality: u8::try_from(settings.quality.get()).unwrap_or(u8::MAX),
+    };
+    (pool, spec)
 }
 
 /// This program, also where its file was replaced since it started.

@@ -14,6 +14,7 @@ mod completions;
 mod config;
 mod demo;
 mod dlq;
+mod doctor;
 mod effects;
 mod emit;
 mod exhibits;
@@ -84,6 +85,7 @@ fn dispatch(cli: &Cli, terminal: &mut Terminal) -> Result<Exit, Failure> {
         Command::Config(command) => config::run(&cli.global, command, terminal),
         Command::Demo(arguments) => demo::run(&cli.global, arguments, terminal),
         Command::Dlq(command) => dlq::run(&cli.global, command, terminal),
+        Command::Doctor(arguments) => doctor::run(&cli.global, arguments, terminal),
         Command::Emit(arguments) => emit::run(&cli.global, arguments, terminal),
         Command::Export(command) => export::run(&cli.global, command, terminal),
         Command::Healthcheck(arguments) => healthcheck::run(&cli.global, arguments, terminal),

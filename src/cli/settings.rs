@@ -67,6 +67,26 @@ pub(crate) fn loaded_for_cluster(global: &Global, terminal: &Terminal) -> Result
     Ok(loaded)
 }
 
+/// Loads it for a command that looks at everything: where neither brokers nor a store are named and a demo runs, that
+/// demo's.
+pub(crate) fn loaded_for_demo(global: &Global, terminal: &Terminal) -> Result<Loaded, Failure> {
+    let loaded = loaded(global, terminal)?;
+    if !is_default(&loaded, "kafka.brokers") || !is_default(&loaded, "store.url") {
+        return Ok(loaded);
+    }
+    let Some(demo) = Running::find() else { return Ok(loaded) };
+    terminal.say(&terminal.err_styled(
+        crate::cli::terminal::Style::Faint,
+        &format!("looking at the demo that runs with brokers {}", demo.brokers),
+    ));
+    let flag = |setting: &str, value: String| Flag {
+        name: "the running demo".to_owned(),
+        setting: setting.to_owned(),
+        value,
+    };
+    loaded_with(global, vec![flag("kafka.brokers", demo.brokers), flag("store.url", demo.store)], terminal)
+}
+
 /// Loads it for a command that works on the store: where none is named and a demo runs, that demo's.
 pub(crate) fn loaded_for_store(global: &Global, terminal: &Terminal) -> Result<Loaded, Failure> {
     let loaded = loaded(global, terminal)?;

@@ -12,14 +12,13 @@ use crate::ports::EdgeError;
 /// Returns what is in the way and does not pass by itself, with what to do about it; `None` where nothing is, or nobody is
 /// there. Blocks, some seconds at most.
 pub(crate) fn obstacle(connection: &Connection) -> Option<EdgeError> {
-    match Direct::to_any(connection, PATIENCE) {
-        Ok(_) => None,
-        Err((broker, trouble)) if trouble.may_pass() => {
-            tracing::debug!(broker, ?trouble, "no broker talks to us");
-            None
-        }
-        Err((broker, trouble)) => Some(trouble.obstacle(&broker, connection).error()),
-    }
+    look(connection).filter(|obstacle| !obstacle.is_away).map(Obstacle::error)
+}
+
+fn look(connection: &Connection) -> Option<Obstacle> {
+    let (broker, trouble) = Direct::to_any(connection, PATIENCE).err()?;
+    tracing::debug!(broker, ?trouble, "no broker talks to us");
+    Some(trouble.obstacle(&broker, connection))
 }
 
 /// Says what is in the way between us and the broker at `address` (`host:port`); `None` where it talks to us, or it cannot
@@ -71,13 +70,15 @@ pub(crate) fn ask<V>(
         if !matches!(error, EdgeError::Unreachable(_)) {
             return Err(error);
         }
-        if let Some(obstacle) = obstacle(connection) {
-            return Err(obstacle);
+        let obstacle = look(connection);
+        if let Some(obstacle) = obstacle.clone().filter(|obstacle| !obstacle.is_away) {
+            return Err(obstacle.error());
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let brokers = &connection.brokers;
-            return Err(errors::explain(error, |reason| format!("{brokers}: {reason}")));
+            let own = || errors::explain(error, |reason| format!("{brokers}: {reason}"));
+            return Err(obstacle.map_or_else(own, Obstacle::error));
         }
         step = step.saturating_mul(2).min(left);
     }

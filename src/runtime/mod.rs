@@ -37,6 +37,7 @@ pub use ending::Ending;
 pub use group::{Group, Position};
 pub(crate) use noting::describe;
 pub use service::{Broker, Service, StartError};
+
 pub use wiring::{connection, dead_letter_route};
 pub(crate) use wiring::{registering, registry_server};
 

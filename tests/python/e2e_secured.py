@@ -6,6 +6,7 @@ that line is enough. It starts a broker of its own, whose certificates and passw
 
 import argparse
 import contextlib
+import json
 import pathlib
 import re
 import sqlite3
@@ -284,6 +285,47 @@ class Story:
         done = self.command("dlq", "replay", "--group", GROUP)
         self.checks.equal("dlq replay", 0, done.returncode)
 
+    # What the doctor says.
+
+    def doctor(self, *only):
+        done = self.command("doctor", "-o", "json", *(("--only", ",".join(only)) if only else ()))
+        if not done.stdout:
+            raise RuntimeError(f"doctor ended with {done.returncode}\n{done.stderr}")
+        told = json.loads(done.stdout)
+        return done.returncode, {check["check"]: check for check in told["checks"]}
+
+    def ill(self, what, check, pattern, fix):
+        """One check fails, and says what to do."""
+        code, checks = self.doctor(check)
+        findings = [one for one in checks[check]["findings"] if one["health"] == "fail"]
+        holds = code == 1 and any(re.search(pattern, one["seen"]) and re.search(fix, one["fix"]) for one in findings)
+        self.checks.that(f"the doctor finds {what}", holds, f"{code} {checks}")
+        return findings
+
+    def doctor_finds(self):
+        code, checks = self.doctor()
+        self.checks.that("nothing fails where all is granted", code == 0, str(checks))
+        looked = ("brokers", "identity", "rights", "topics", "partitions", "retention", "cleanup", "sizes")
+        self.checks.equal("the doctor looks at the cluster", {name: checks[name]["health"] for name in looked if name != "rights"}, {name: "ok" for name in looked if name != "rights"})
+        for rule in (topic("READ", POSTS), READ_GROUP, topic("WRITE", LETTERS)):
+            self.kafka.revoke([rule])
+            findings = self.ill(f"that {rule} is missing", "rights", "missing", "kafka-acls")
+            text = "\n".join(one["fix"] for one in findings)
+            self.checks.equal("and the line that grants it, alone", {rule}, granted_by(text))
+            self.kafka.grant(granted_by(text))
+        for name, value, check, pattern, fix in (
+            ("retention.ms", "60000", "retention", "gone at once", "topics apply"),
+            ("cleanup.policy", "compact", "cleanup", "cleanup.policy = compact", "cleanup.policy=delete"),
+            ("max.message.bytes", "1000", "sizes", "too small for dead letters", "max.message.bytes="),
+            ("min.insync.replicas", "3", "replication", "nothing can be written", "min.insync.replicas="),
+        ):
+            self.kafka.configure(LETTERS, name, value)
+            self.ill(f"{name} = {value}", check, pattern, fix)
+            self.kafka.configure(LETTERS, name, None)
+        self.checks.equal("what was mended is well", 0, self.doctor()[0])
+        done = self.command("doctor", "-o", "json", "--only", "brokers", kafka__tls__ca=self.kafka.file("other.crt"))
+        self.checks.that("the doctor names an unknown authority", done.returncode == 1 and "put the certificate of the broker's authority" in done.stdout, done.stdout)
+
     def every_mechanism(self):
         kafka = self.kafka
         for mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
@@ -329,6 +371,7 @@ def main():
             story.commands()
             story.in_mid_run()
             story.every_mechanism()
+            story.doctor_finds()
         except (RuntimeError, TimeoutError, AssertionError) as error:
             logs = "\n".join(f"--- {member.name}\n{member.tail()}" for member in postroom.members)
             checks.that("the run went through", False, f"{error}\n{logs}")

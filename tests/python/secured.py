@@ -12,6 +12,9 @@ from confluent_kafka.admin import (
     AclOperation,
     AclPermissionType,
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
     ResourcePatternType,
     ResourceType,
 )
@@ -81,6 +84,21 @@ class Secured:
         for future in self.admin.delete_acls(filters).values():
             future.result()
         wait_until("the rules are gone", lambda: not set(rules) & self.acls(), 20)
+
+    def configure(self, topic, name, value):
+        """Sets a setting of a topic; `None` takes it back."""
+        way = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
+        entry = ConfigEntry(name, value, incremental_operation=way)
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
+        for future in self.admin.incremental_alter_configs([resource]).values():
+            future.result()
+
+        def is_set():
+            asked = ConfigResource(ConfigResource.Type.TOPIC, topic)
+            found = self.admin.describe_configs([asked])[asked].result()[name]
+            return value in (None, found.value)
+
+        wait_until(f"{name} of {topic} is set", is_set, 20)
 
     def run(self, line):
         """Runs a line that Postroom printed as an administrator would, with Kafka's own tool."""

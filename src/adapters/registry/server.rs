@@ -239,37 +239,28 @@ impl RegistryServer {
         answer
     }
 
+    /// Asks for its list of subjects; returns how many there are, and its time as it says it (`Date`).
+    ///
+    /// # Errors
+    /// As [`ServerError`].
+    pub async fn look(&self) -> Result<(usize, Option<String>), ServerError> {
+        let answer = self.send(self.client.get(self.url(&["subjects"])?)).await?;
+        let date = answer.headers().get("date").and_then(|date| date.to_str().ok()).map(str::to_owned);
+        let subjects: Option<Vec<String>> = read(answer).await?;
+        Ok((subjects.unwrap_or_default().len(), date))
+    }
+
     async fn answer<V: DeserializeOwned>(&self, asked: RequestBuilder) -> Result<Option<V>, ServerError> {
+        read(self.send(asked).await?).await
+    }
+
+    async fn send(&self, asked: RequestBuilder) -> Result<Response, ServerError> {
         let asked = match &self.settings.credentials {
             Some(Credentials::Basic(name, password)) => asked.basic_auth(name, Some(password)),
             Some(Credentials::Bearer(token)) => asked.bearer_auth(token),
             None => asked,
         };
-        let away = |error: reqwest::Error| ServerError::Away(with_causes(&error.without_url()));
-        let answer = asked.header("accept", MEDIA_TYPE).send().await.map_err(away)?;
-        let status = answer.status();
-        if status.is_redirection() {
-            return Err(ServerError::Away(elsewhere(status, &answer)));
-        }
-        let mut body = Vec::new();
-        let mut chunks = answer.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            body.extend_from_slice(&chunk.map_err(away)?);
-            if body.len() > LARGEST {
-                return Err(ServerError::Away(format!("its answer is larger than {LARGEST} bytes")));
-            }
-        }
-        let said = || format!("{status}: {:.300}", String::from_utf8_lossy(&body));
-        match status {
-            StatusCode::NOT_FOUND if is_its_own(&body) => Ok(None),
-            StatusCode::NOT_FOUND => Err(ServerError::Away(format!("{}: {NO_SUCH_PATH}", said()))),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ServerError::Unauthorised(said())),
-            StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => Err(ServerError::Refused(said())),
-            status if status.is_success() => serde_json::from_slice(&body)
-                .map(Some)
-                .map_err(|error| ServerError::Away(format!("its answer is none of a registry: {error}"))),
-            _ => Err(ServerError::Away(said())),
-        }
+        asked.header("accept", MEDIA_TYPE).send().await.map_err(away)
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -284,6 +275,37 @@ impl RegistryServer {
             .extend(path);
         Ok(url)
     }
+}
+
+/// Reads the answer; `None` is "not found".
+async fn read<V: DeserializeOwned>(answer: Response) -> Result<Option<V>, ServerError> {
+    let status = answer.status();
+    if status.is_redirection() {
+        return Err(ServerError::Away(elsewhere(status, &answer)));
+    }
+    let mut body = Vec::new();
+    let mut chunks = answer.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        body.extend_from_slice(&chunk.map_err(away)?);
+        if body.len() > LARGEST {
+            return Err(ServerError::Away(format!("its answer is larger than {LARGEST} bytes")));
+        }
+    }
+    let said = || format!("{status}: {:.300}", String::from_utf8_lossy(&body));
+    match status {
+        StatusCode::NOT_FOUND if is_its_own(&body) => Ok(None),
+        StatusCode::NOT_FOUND => Err(ServerError::Away(format!("{}: {NO_SUCH_PATH}", said()))),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ServerError::Unauthorised(said())),
+        StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => Err(ServerError::Refused(said())),
+        status if status.is_success() => serde_json::from_slice(&body)
+            .map(Some)
+            .map_err(|error| ServerError::Away(format!("its answer is none of a registry: {error}"))),
+        _ => Err(ServerError::Away(said())),
+    }
+}
+
+fn away(error: reqwest::Error) -> ServerError {
+    ServerError::Away(with_causes(&error.without_url()))
 }
 
 impl SchemaSource for RegistryServer {

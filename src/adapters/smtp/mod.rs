@@ -122,6 +122,14 @@ impl Smtp {
         })
     }
 
+    /// Connects, protects the connection and logs in, as for a mail, and sends none.
+    ///
+    /// # Errors
+    /// What the relay has against us, or that it is away.
+    pub async fn check(&self) -> Result<(), MailError> {
+        self.connect(Instant::now()).await.map(|connection| self.put(connection))
+    }
+
     async fn hand_over(&self, mail: &Mail) -> Result<MailReply, MailError> {
         let recipient: Address = mail.to.parse().map_err(|error| bad_address(&mail.to, error))?;
         let sender: Address = mail.from.parse().map_err(|error| bad_address(&mail.from, error))?;

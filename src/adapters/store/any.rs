@@ -185,7 +185,7 @@ impl AnyStore {
     }
 }
 
-fn settings(config: &Config) -> PostgresSettings {
+pub(super) fn settings(config: &Config) -> PostgresSettings {
     let store = &config.store;
     PostgresSettings {
         schema: store.schema.clone(),

@@ -5,6 +5,7 @@
 mod any;
 mod document;
 mod life;
+mod look;
 mod plain;
 mod postgres;
 mod query;
@@ -16,6 +17,7 @@ mod snippet;
 mod sqlite;
 
 pub use any::AnyStore;
+pub use look::{StoreLook, look};
 pub use postgres::{PostgresSettings, PostgresStore};
 pub use reading::{
     AuthorLine, NotificationRow, PositionRow, PostLine, ReasonCount, RequestAttempt, RequestState,

@@ -56,7 +56,8 @@ pub(crate) fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-fn smtp(mail: &MailSection, relay: &Relay) -> Result<Smtp, Failure> {
+/// Makes the client of the relay.
+pub(crate) fn smtp(mail: &MailSection, relay: &Relay) -> Result<Smtp, Failure> {
     let settings = SmtpSettings {
         host: relay.host.clone(),
         port: relay.port,

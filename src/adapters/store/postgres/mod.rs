@@ -39,7 +39,9 @@ use deadpool_postgres::{Client, Pool};
 use postroom_core::{Attempt, Offset, TopicPartition};
 
 use self::error::Trouble;
-use crate::adapters::store::{NotificationRow, PositionRow, RequestStory, Summary, WaitingDeliveries};
+use crate::adapters::store::{
+    NotificationRow, PositionRow, RequestStory, StoreLook, Summary, WaitingDeliveries,
+};
 use crate::ports::{
     Applied, Claim, Expansion, FanOut, Guard, Param, Store, StoreError, StoreFuture, StoreId, Unit,
 };
@@ -183,6 +185,17 @@ impl PostgresStore {
         let store = Self { inner: Arc::new(Inner { id, retention: settings.retention, pool }) };
         cleaning::keep_clean(&store);
         Ok(store)
+    }
+
+    /// Looks at the database without changing it.
+    ///
+    /// # Errors
+    /// `Unusable` where the address cannot be read, the server refuses the login, or there is no such database; `Away`
+    /// where the server is not there.
+    pub async fn look(url: &str, settings: &PostgresSettings) -> Result<StoreLook, StoreError> {
+        let pool = connection::pool(url, settings)?;
+        let looked = async { schema::look(&pool.get().await?, &settings.schema).await };
+        looked.await.map_err(Trouble::told)
     }
 
     /// Says whether an address and what belongs to it can be read, without asking anybody.

@@ -7,6 +7,7 @@ use deadpool_postgres::{Client, Transaction};
 use tokio_postgres::error::SqlState;
 
 use super::error::Trouble;
+use crate::adapters::store::StoreLook;
 use crate::ports::{StoreError, StoreId};
 
 /// A change of the tables.
@@ -40,6 +41,22 @@ pub(super) async fn migrate(client: &mut Client, schema: &str) -> Result<StoreId
         }
     }
     Err(StoreError::Away("the tables are locked".to_owned()).into())
+}
+
+/// Reads the version of the tables, without changing anything.
+pub(super) async fn look(client: &Client, schema: &str) -> Result<StoreLook, Trouble> {
+    recent(client).await?;
+    let table = format!("{schema}.postroom_migrations");
+    let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?;
+    if !there.try_get::<_, bool>(0)? {
+        return Ok(StoreLook::Empty);
+    }
+    let row = client.query_one(&format!("SELECT coalesce(max(version), 0) FROM {table}"), &[]).await?;
+    let version = row.try_get::<_, i32>(0)?;
+    Ok(StoreLook::There {
+        version: u32::try_from(version).unwrap_or_default(),
+        known: u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX),
+    })
 }
 
 /// Refuses servers that lack what we use.

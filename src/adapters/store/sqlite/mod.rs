@@ -35,7 +35,9 @@ use tokio::sync::{Notify, mpsc};
 
 use self::cleaning::Kept;
 use self::writer::{Work, work, write};
-use crate::adapters::store::{NotificationRow, PositionRow, RequestStory, Summary, WaitingDeliveries};
+use crate::adapters::store::{
+    NotificationRow, PositionRow, RequestStory, StoreLook, Summary, WaitingDeliveries,
+};
 use crate::ports::{
     Applied, Change, Claim, Expansion, FanOut, Guard, Param, Store, StoreError, StoreFuture, StoreId, Unit,
 };
@@ -109,6 +111,14 @@ impl SqliteStore {
         Ok(Self {
             inner: Arc::new(Inner { id, kept, made_way: Notify::new(), writer, reader: Some(reader) }),
         })
+    }
+
+    /// Looks at the file without changing it. Blocks.
+    ///
+    /// # Errors
+    /// `Unusable` where the file is not ours, is damaged, or cannot be read; `Away` where another process keeps it locked.
+    pub fn look(path: &Path) -> Result<StoreLook, StoreError> {
+        schema::look(path, SqliteSettings::default().busy_timeout)
     }
 
     /// Makes tables in memory, which end with the last handle.

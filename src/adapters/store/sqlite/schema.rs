@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::error::ours;
+use crate::adapters::store::StoreLook;
 use crate::ports::{StoreError, StoreId};
 
 /// Opens the file, made where it is missing, without touching its tables.
@@ -25,6 +26,31 @@ pub(super) fn open_in_memory(busy: Duration) -> Result<Connection, StoreError> {
     let connection = Connection::open_in_memory().map_err(ours)?;
     prepare(&connection, busy)?;
     Ok(connection)
+}
+
+/// Reads the version of the tables, without changing anything.
+pub(super) fn look(path: &Path, busy: Duration) -> Result<StoreLook, StoreError> {
+    if !path.exists() {
+        return Ok(StoreLook::Empty);
+    }
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .map_err(|error| StoreError::Unusable(format!("{}: {error}", path.display())))?;
+    connection.busy_timeout(busy).map_err(ours)?;
+    let number =
+        |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(ours);
+    let (application, version) = (number("application_id")?, number("user_version")?);
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(ours)?;
+    if application != i64::from(APPLICATION) {
+        if tables == 0 && version == 0 {
+            return Ok(StoreLook::Empty);
+        }
+        return Err(StoreError::Unusable("the file is a database of something else".to_owned()));
+    }
+    Ok(StoreLook::There {
+        version: u32::try_from(version).unwrap_or_default(),
+        known: u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX),
+    })
 }
 
 fn prepare(connection: &Connection, busy: Duration) -> Result<(), StoreError> {
