@@ -448,7 +448,52 @@ fn causes_are_grouped_shown_and_discarded(home: &Path) {
         assert_eq!(code(&refused), 66, "{words:?}: {}", err(&refused));
         assert!(err(&refused).contains(said), "{words:?}: {}", err(&refused));
     }
+    let typo = dlq(&["ls", "--reason", "undecodeable", "--source", "blog.post"]);
+    assert!(code(&typo) == 64 && err(&typo).contains("did you mean undecodable?"), "{}", err(&typo));
+    let typo = dlq(&["ls", "--source", "blog.post"]);
+    assert!(code(&typo) == 66 && err(&typo).contains("did you mean blog.posts?"), "{}", err(&typo));
+    let again = dlq(&["replay", "--cause", cause]);
+    assert_eq!((code(&again), out(&again)), (1, "0 sent to their groups\n".to_owned()));
+    assert!(err(&again).contains("by ops; --force sends it all the same"), "{}", err(&again));
     assert_eq!(code(&dlq(&["discard", "--yes"])), 64);
+}
+
+#[test]
+fn an_event_without_a_broker_fails_soon_and_says_what_to_do() {
+    let home = tempfile::tempdir().unwrap();
+    let words = [
+        "emit",
+        "comment.created",
+        "post_id=p",
+        "comment_id=c",
+        "author=ada",
+        "body=x",
+        "--brokers",
+        "127.0.0.1:9",
+    ];
+
+    let output = postroom(home.path()).args(words).output().unwrap();
+
+    assert_eq!(code(&output), 69, "{}", err(&output));
+    assert!(
+        err(&output).contains("127.0.0.1:9") && err(&output).contains("check kafka.brokers"),
+        "{}",
+        err(&output)
+    );
+    assert!(!err(&output).lines().any(|line| line.starts_with('{')), "it is for people: {}", err(&output));
+}
+
+#[test]
+fn check_names_the_effects_that_are_left_out_and_why() {
+    let home = tempfile::tempdir().unwrap();
+
+    let output = postroom(home.path()).args(["check"]).output().unwrap();
+
+    let said = out(&output);
+    assert!(said.contains("left out  mail: mail.relay and mail.from are not set"), "{said}");
+    assert!(said.contains("left out  purge: "), "{said}");
+    let effects = said.lines().find(|line| line.starts_with("effects")).unwrap();
+    assert!(effects.contains("notify") && !effects.contains("mail"), "{effects}");
 }
 
 #[test]
@@ -474,4 +519,25 @@ fn exit_codes_are_those_of_the_documents() {
             assert!(page.contains(&format!("| {number} |")), "docs/operations.md lacks {number}");
         }
     }
+}
+
+#[test]
+fn a_preview_says_where_an_event_is_too_old_for_a_mail() {
+    let home = tempfile::tempdir().unwrap();
+    let preview = |occurred_at: &str| {
+        let event = format!(
+            r#"{{"type":"user.registered","event_id":"e1","user_id":"ana","email":"ana@example.org","occurred_at":"{occurred_at}"}}"#
+        );
+        std::fs::write(home.path().join("event.json"), event).unwrap();
+        postroom(home.path()).args(["mail", "preview", "event.json"]).output().unwrap()
+    };
+
+    let (old, young) = (preview("2020-01-01T00:00:00Z"), preview("2999-01-01T00:00:00Z"));
+
+    assert!(
+        out(&old).contains("Subject: ") && err(&old).contains("mail.max_age = 2d: no mail"),
+        "{}",
+        err(&old)
+    );
+    assert!(out(&young).contains("Subject: ") && !err(&young).contains("max_age"), "{}", err(&young));
 }

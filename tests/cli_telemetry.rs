@@ -121,6 +121,7 @@ fn every_series_of_a_consumer_names_its_group() {
         "postroom_log_events_total",
         "postroom_outbox_oldest_timestamp_seconds",
         "postroom_outbox_pending_rows",
+        "postroom_schema_registry_requests_total",
         "postroom_shutdown_drain_seconds",
     ];
     for family in Family::ALL {

@@ -66,6 +66,20 @@ async fn an_endpoint_is_added_listed_tested_rotated_and_removed() {
     let expected = standardwebhooks::Webhook::new(&secret).unwrap().sign(id, timestamp, seen.body.as_bytes());
     assert_eq!(seen.header("webhook-signature"), Some(expected.unwrap().as_str()));
 
+    // One that was put off and one behind it, as a member leaves them.
+    let store = rusqlite::Connection::open(home.path().join("postroom.db")).unwrap();
+    let rows = "INSERT INTO requests (request, kind, addressee, event, state, due, not_before, requested_at, reply) VALUES
+        ('r1', 'webhook', 'shop', 'e1', 1, 4102444800000, 4102444800000, 1700000000000, '503: busy'),
+        ('r2', 'webhook', 'shop', 'e2', 0, 1700000000000, 1700000000000, 1700000001000, NULL)";
+    store.execute_batch(rows).unwrap();
+    let listed = run(&["webhooks", "ls"]).await;
+    assert!(out(&listed).contains("2, first ") && out(&listed).contains("next in "), "{}", out(&listed));
+    let listed = run(&["webhooks", "ls", "-o", "json"]).await;
+    let all: Value = serde_json::from_str(&out(&listed)).unwrap();
+    let wait =
+        [&all[0]["waiting"], &all[0]["next_attempt_at"], &all[0]["last_reply"]].map(ToString::to_string);
+    assert_eq!(wait, ["2", "\"2100-01-01T00:00:00Z\"", "\"503: busy\""]);
+
     let rotated = run(&["webhooks", "rotate", "shop"]).await;
     assert!(out(&rotated).contains("whsec_") && !out(&rotated).contains(&secret));
     run(&["webhooks", "test", "shop"]).await;

@@ -40,7 +40,7 @@ impl Gallery for Pictures {
     fn recent(&self, _count: usize) -> GalleryFuture<'_, Vec<Thumb>> {
         let thumb = |name: &str, placeholder: &str| Thumb {
             name: name.to_owned(),
-            of: "\"><script>alert(4)</script>.png".to_owned(),
+            of: "\"><script>alert(4)</script>\u{202e}.png".to_owned(),
             width: 320,
             height: 200,
             placeholder: Some(placeholder.to_owned()),
@@ -135,6 +135,18 @@ fn what_comes_from_mails_and_pictures_is_text_on_the_page() {
     let (_, _, page) = ask(server.address(), "/", "");
     assert!(page.contains("⟦U+202E⟧") && page.contains("a•••@example.org"), "{page}");
     assert!(page.contains("src=\"/thumbs/ab/320.png\""), "{page}");
+}
+
+#[test]
+fn titles_and_attributes_name_odd_characters_without_markup() {
+    let (server, _console) = serve("127.0.0.1:0", None);
+
+    let (_, _, mail) = ask(server.address(), "/mails/1", "");
+    let (_, _, thumbs) = ask(server.address(), "/api/page/thumbs", "");
+
+    assert!(mail.contains("<title>&lt;b&gt;new&lt;/b&gt; ⟦U+202E⟧comment – Postroom</title>"), "{mail}");
+    let named = "alt=\"Thumbnail of &quot;&gt;&lt;script&gt;alert(4)&lt;/script&gt;⟦U+202E⟧.png\"";
+    assert!(thumbs.contains(named), "{thumbs}");
 }
 
 #[test]

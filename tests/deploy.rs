@@ -71,21 +71,23 @@ fn a_pod_may_take_the_drain_and_a_quarter_of_a_minute() {
 
 #[test]
 fn a_config_map_takes_no_secret() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("postroom.toml");
-    std::fs::write(&file, "[http]\nlisten = \"0.0.0.0:9464\"\n\n[admin]\ntoken = \"sesame\"\n").unwrap();
+    for (setting, key) in [
+        ("[admin]\ntoken = \"sesame\"\n", "admin.token"),
+        ("[store]\nurl = \"postgres://me:sesame@db/blog\"\n", "store.url"),
+        ("[store]\nurl = \"postgres://me@db/blog?password=sesame\"\n", "store.url"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("postroom.toml");
+        std::fs::write(&file, format!("[http]\nlisten = \"0.0.0.0:9464\"\n\n{setting}")).unwrap();
 
-    let refused = Command::new(env!("CARGO_BIN_EXE_postroom"))
-        .args(["export", "k8s", "-c"])
-        .arg(&file)
-        .env_clear()
-        .output()
-        .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_postroom"));
+        let refused = command.args(["export", "k8s", "-c"]).arg(&file).env_clear().output().unwrap();
 
-    let said = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!(refused.status.code(), Some(78), "{said}");
-    assert!(said.contains("admin.token_file") && !said.contains("sesame"), "{said}");
-    assert!(refused.stdout.is_empty());
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(78), "{said}");
+        assert!(said.contains(&format!("{key} stands in")) && !said.contains("sesame"), "{said}");
+        assert!(refused.stdout.is_empty());
+    }
 }
 
 #[test]

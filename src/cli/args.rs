@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use self::dlq::{
-    DlqCommand, DlqDiscardArgs, DlqGroupsArgs, DlqLsArgs, DlqReplayArgs, DlqSelection, DlqShowArgs,
+    DlqCommand, DlqDiscardArgs, DlqGroupsArgs, DlqLsArgs, DlqOrder, DlqReplayArgs, DlqSelection, DlqShowArgs,
 };
 pub(crate) use self::export::{ExportCommand, K8sArgs, K8sPart, KedaArgs, KedaTrigger};
 pub(crate) use self::schemas::{

@@ -2,6 +2,7 @@
 
 use crate::adapters::store::AnyStore;
 use crate::cli::args::{CheckArgs, Global};
+use crate::cli::effects::left_out;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::mail;
@@ -23,8 +24,12 @@ pub(crate) fn run(global: &Global, arguments: &CheckArgs, terminal: &mut Termina
         (None, None) => "those built in".to_owned(),
         (Some(directory), None) => format!("those built in, and those of {}", directory.display()),
     };
-    let effects: Vec<_> =
-        loaded.config.effects.iter().filter(|(_, effect)| effect.enabled).map(|(name, _)| name).collect();
+    let enabled = loaded.config.effects.iter().filter(|(_, effect)| effect.enabled);
+    let left_out = left_out(&loaded.config)?;
+    let effects: Vec<_> = enabled
+        .map(|(name, _)| name)
+        .filter(|name| !left_out.iter().any(|(other, _)| other == name))
+        .collect();
     let set =
         loaded.settings.iter().filter(|setting| setting.origin != crate::config::Origin::Default).count();
     terminal.line(&format!("settings  {} ({set} set, the others are defaults)", loaded.settings.len()))?;
@@ -32,6 +37,9 @@ pub(crate) fn run(global: &Global, arguments: &CheckArgs, terminal: &mut Termina
         "effects   {}",
         if effects.is_empty() { "none is enabled".to_owned() } else { effects.join(", ") }
     ))?;
+    for (name, why) in &left_out {
+        terminal.line(&format!("left out  {name}: {why}"))?;
+    }
     terminal.line(&format!("schemas   {schemas}"))?;
     terminal.line(&format!("store     {}", loaded.config.store.url))?;
     if effects.is_empty() {

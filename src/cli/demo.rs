@@ -209,6 +209,7 @@ impl Demo<'_> {
             brokers: self.loaded.config.kafka.brokers.to_string(),
             http: self.serving.http.as_ref().map(|http| http.address().to_string()),
             store: self.loaded.config.store.url.to_string(),
+            webhooks: webhooks(self.loaded),
         }
     }
 
@@ -221,6 +222,13 @@ impl Demo<'_> {
         terminal.say(&format!("store    {}", running.store));
         terminal.say(&format!("mail     smtp://{}", self.sink.address()));
     }
+}
+
+/// What is set under `[webhooks]`, as a flag would say it.
+fn webhooks(loaded: &Loaded) -> Vec<(String, String)> {
+    let set = loaded.settings.iter().filter(|setting| setting.origin != Origin::Default);
+    let ours = set.filter(|setting| setting.path.starts_with("webhooks."));
+    ours.map(|setting| (setting.path.clone(), setting.value.trim_matches('"').to_owned())).collect()
 }
 
 /// How the playing went.

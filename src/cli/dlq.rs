@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use postroom_core::Reason;
 use serde_json::json;
 
 use crate::cli::args::{
-    DlqCommand, DlqDiscardArgs, DlqGroupsArgs, DlqLsArgs, DlqReplayArgs, DlqSelection, DlqShowArgs, Global,
-    Output,
+    DlqCommand, DlqDiscardArgs, DlqGroupsArgs, DlqLsArgs, DlqOrder, DlqReplayArgs, DlqSelection, DlqShowArgs,
+    Global, Output,
 };
 use crate::cli::effects::EFFECTS;
 use crate::cli::exit::Exit;
@@ -21,6 +22,7 @@ use crate::config::Config;
 use crate::dead_letters::{
     self, CauseError, Collection, Discard, Entry, Replay, ReplayReport, Selection, State,
 };
+use crate::event::{BlogEvent, EventRecord, MailRequested, WebhookRequested};
 use crate::kafka::{Connection, Producer, ProducerConfig};
 use crate::runtime::connection;
 
@@ -64,6 +66,17 @@ impl Held {
         if let Some(group) = &wanted.group {
             known_group(group, config, &topics, &collection)?;
         }
+        if let Some(reason) = &wanted.reason {
+            let mut known: BTreeSet<String> = Reason::ALL.iter().map(|one| one.code().to_owned()).collect();
+            known.extend(collection.reasons().into_iter().map(str::to_owned));
+            one_of("reason", reason, &known, Exit::Usage)?;
+        }
+        if let Some(source) = &wanted.source {
+            let events = BlogEvent::TYPES.iter().map(|kind| kind.topic);
+            let ours = events.chain([MailRequested::TYPE.topic, WebhookRequested::TYPE.topic]);
+            let known = ours.chain(collection.sources()).map(str::to_owned).collect();
+            one_of("source topic", source, &known, Exit::NotFound)?;
+        }
         let cause = wanted.cause.as_ref().map(|start| cause(&collection, start)).transpose()?;
         let selection = Selection {
             ids: ids.iter().cloned().collect(),
@@ -89,10 +102,12 @@ async fn list(
     arguments: &DlqLsArgs,
     terminal: &mut Terminal,
 ) -> Result<Exit, Failure> {
-    let held = Held::read(connection, config, &arguments.selection, &[]).await?.with_done(arguments.all);
+    let held = Held::read(connection, config, &arguments.listing.selection, &[])
+        .await?
+        .with_done(arguments.listing.all);
     let Held { topics, collection, selection } = &held;
     let causes = collection.causes(selection);
-    if arguments.output == Output::Json {
+    if arguments.listing.output == Output::Json {
         let letters: Vec<_> = collection.select(selection).into_iter().map(letter_json).collect();
         let causes: Vec<_> = causes.iter().map(cause_json).collect();
         terminal.json(&json!({ "causes": causes, "letters": letters }))?;
@@ -114,9 +129,11 @@ async fn groups(
     arguments: &DlqGroupsArgs,
     terminal: &mut Terminal,
 ) -> Result<Exit, Failure> {
-    let held = Held::read(connection, config, &arguments.selection, &[]).await?.with_done(arguments.all);
+    let held = Held::read(connection, config, &arguments.listing.selection, &[])
+        .await?
+        .with_done(arguments.listing.all);
     let causes = held.collection.causes(&held.selection);
-    if arguments.output == Output::Json {
+    if arguments.listing.output == Output::Json {
         let causes: Vec<_> = causes.iter().map(cause_json).collect();
         terminal.json(&json!({ "causes": causes }))?;
         return Ok(Exit::Ok);
@@ -180,13 +197,13 @@ async fn discard(
     arguments: &DlqDiscardArgs,
     terminal: &mut Terminal,
 ) -> Result<Exit, Failure> {
-    something_is_meant(&arguments.ids, &arguments.selection, arguments.all)?;
-    let held = Held::read(connection, config, &arguments.selection, &arguments.ids).await?;
+    something_is_meant(&arguments.order.ids, &arguments.order.selection, arguments.order.all)?;
+    let held = Held::read(connection, config, &arguments.order.selection, &arguments.order.ids).await?;
     let meant: BTreeSet<String> =
         held.collection.select(&held.selection).into_iter().map(|entry| entry.id.clone()).collect();
     let discarded = if arguments.yes && !meant.is_empty() {
         let producer = Producer::start(&ProducerConfig::new(connection.clone()))?;
-        let by = arguments.by.clone().unwrap_or_else(user);
+        let by = arguments.order.by.clone().unwrap_or_else(user);
         // What failed meanwhile was not looked at: it stays open.
         let selection = Selection { ids: meant.clone(), ..held.selection.clone() };
         let order = Discard { selection, by, why: arguments.why.clone() };
@@ -195,19 +212,19 @@ async fn discard(
         BTreeSet::new()
     };
     let ids = if arguments.yes { &discarded } else { &meant };
-    if arguments.output == Output::Json {
+    if arguments.order.output == Output::Json {
         terminal.json(&json!({ "dry_run": !arguments.yes, "discarded": ids }))?;
     } else {
         let verb = if arguments.yes { "discarded" } else { "would be discarded" };
         terminal.line(&format!("{} {verb}", ids.len()))?;
     }
-    for id in arguments.ids.iter().filter(|id| !ids.contains(*id)) {
+    for id in arguments.order.ids.iter().filter(|id| !ids.contains(*id)) {
         terminal.say(&format!("left alone: {id}: it is not open"));
     }
     if !arguments.yes && !ids.is_empty() {
         terminal.say("nothing was marked: add --yes to discard them");
     }
-    Ok(if !arguments.ids.is_empty() && ids.is_empty() { Exit::No } else { Exit::Ok })
+    Ok(if !arguments.order.ids.is_empty() && ids.is_empty() { Exit::No } else { Exit::Ok })
 }
 
 async fn replay(
@@ -216,15 +233,15 @@ async fn replay(
     arguments: &DlqReplayArgs,
     terminal: &mut Terminal,
 ) -> Result<Exit, Failure> {
-    something_is_meant(&arguments.ids, &arguments.selection, arguments.all)?;
-    let held = Held::read(connection, config, &arguments.selection, &arguments.ids).await?;
+    something_is_meant(&arguments.order.ids, &arguments.order.selection, arguments.order.all)?;
+    let held = Held::read(connection, config, &arguments.order.selection, &arguments.order.ids).await?;
     let Held { topics, collection, selection } = held;
     let meant = collection.select(&Selection { done_too: arguments.force, ..selection.clone() }).len();
     terminal.say(&format!("{meant} dead letters"));
     let producer = Producer::start(&ProducerConfig::new(connection.clone()))?;
     let order = Replay {
         selection,
-        by: arguments.by.clone().unwrap_or_else(user),
+        by: arguments.order.by.clone().unwrap_or_else(user),
         force: arguments.force,
         dry_run: arguments.dry_run,
         rate: arguments.rate,
@@ -237,7 +254,7 @@ async fn replay(
 }
 
 fn told(report: &ReplayReport, arguments: &DlqReplayArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
-    if arguments.output == Output::Json {
+    if arguments.order.output == Output::Json {
         let refused: Vec<_> =
             report.refused.iter().map(|(id, why)| json!({ "id": id, "why": why })).collect();
         terminal.json(&json!({ "dry_run": arguments.dry_run, "sent": report.sent, "refused": refused }))?;
@@ -245,17 +262,29 @@ fn told(report: &ReplayReport, arguments: &DlqReplayArgs, terminal: &mut Termina
         let verb = if arguments.dry_run { "would be sent" } else { "sent" };
         terminal.line(&format!("{} {verb} to their groups", report.sent.len()))?;
     }
-    // What was done before is only worth a word where somebody named it.
-    for (id, why) in report.refused.iter().filter(|(id, _)| arguments.ids.contains(id)) {
+    // What was done before is only worth a word where somebody named it, or where nothing else is left.
+    let DlqOrder { ids, selection, .. } = &arguments.order;
+    let is_named = |id: &String| ids.contains(id) || (selection.cause.is_some() && report.sent.is_empty());
+    let named: Vec<_> = report.refused.iter().filter(|(id, _)| is_named(id)).collect();
+    for (id, why) in named.iter().take(MOST_TOLD.max(ids.len())) {
         terminal.say(&format!("left alone: {id}: {why}"));
+    }
+    let more = named.len().saturating_sub(MOST_TOLD.max(ids.len()));
+    if more > 0 {
+        terminal.say(&format!("left alone: {more} more of this cause"));
+    }
+    let other = report.refused.len().saturating_sub(named.len());
+    if other > 0 && report.sent.is_empty() {
+        terminal.say(&format!(
+            "{other} were replayed or discarded before, or cannot be sent: --force sends them again"
+        ));
     }
     if arguments.dry_run {
         terminal.say("--dry-run: nothing was sent");
     } else if !report.sent.is_empty() {
         terminal.say("next: postroom dlq ls      those that fail again come back with one replay more");
     }
-    let named = !arguments.ids.is_empty() && report.sent.is_empty();
-    Ok(if named { Exit::No } else { Exit::Ok })
+    Ok(if !named.is_empty() && report.sent.is_empty() { Exit::No } else { Exit::Ok })
 }
 
 /// The dead-letter topics that are read: those named, else all that are called as ours are.
@@ -304,13 +333,31 @@ fn known_group(
         return Ok(());
     }
     let whole = format!("{prefix}{group}");
-    let fix = if known.contains(&whole) {
-        format!("did you mean {whole}?")
-    } else {
-        format!("choose from {}", known.into_iter().collect::<Vec<_>>().join(", "))
-    };
-    Err(Failure::new(Exit::NotFound, format!("there is no group {group:?}")).fix(fix))
+    if known.contains(&whole) {
+        let fix = format!("did you mean {whole}?");
+        return Err(Failure::new(Exit::NotFound, format!("there is no group {group:?}")).fix(fix));
+    }
+    one_of("group", group, &known, Exit::NotFound)
 }
+
+/// Refuses a word that is none of those known, and names the nearest.
+fn one_of(what: &str, word: &str, known: &BTreeSet<String>, exit: Exit) -> Result<(), Failure> {
+    if known.contains(word) {
+        return Ok(());
+    }
+    let by_likeness = |one: &&String, other: &&String| {
+        strsim::jaro_winkler(one, word).total_cmp(&strsim::jaro_winkler(other, word))
+    };
+    let nearest = known.iter().max_by(by_likeness).filter(|near| strsim::jaro_winkler(near, word) > 0.8);
+    let fix = nearest.map_or_else(
+        || format!("choose from {}", known.iter().cloned().collect::<Vec<_>>().join(", ")),
+        |nearest| format!("did you mean {nearest}?"),
+    );
+    Err(Failure::new(exit, format!("there is no {what} {word:?}")).fix(fix))
+}
+
+/// How many letters that were left alone are told of one by one.
+const MOST_TOLD: usize = 3;
 
 fn no_letter(id: &str) -> Failure {
     Failure::new(Exit::NotFound, format!("there is no dead letter {id:?}"))

@@ -62,15 +62,15 @@ pub(crate) fn groups(config: &mut Config, only: &[String]) -> Result<Vec<Group>,
     Ok(enabled)
 }
 
-/// Returns the effects that are enabled and cannot run, with what they lack.
-pub(crate) fn lacking(config: &Config) -> Vec<(&'static str, &'static str)> {
-    let requests = requests(config);
-    let enabled = EFFECTS.into_iter().filter(|name| config.effects.named(name).enabled);
-    let lacking = enabled.filter_map(|name| match made(name, config, requests) {
-        Ok(Made::Lacking(what)) => Some((name, what)),
-        Ok(Made::Group(_)) | Err(_) => None,
-    });
-    lacking.collect()
+/// Returns the effects that are enabled and do not run, each with what the configuration lacks.
+pub(crate) fn left_out(config: &Config) -> Result<Vec<(&'static str, &'static str)>, Failure> {
+    let mut left_out = Vec::new();
+    for name in EFFECTS.into_iter().filter(|name| config.effects.named(name).enabled) {
+        if let Made::Lacking(what) = made(name, config, requests(config))? {
+            left_out.push((name, what));
+        }
+    }
+    Ok(left_out)
 }
 
 /// What `notify` leaves for other effects: mails and deliveries are asked for only where they are carried out by some

@@ -1,5 +1,7 @@
 //! `postroom emit`: publishes one event that somebody typed.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use crate::cli::args::{EmitArgs, Global, Output};
@@ -41,8 +43,11 @@ pub(crate) fn run(global: &Global, arguments: &EmitArgs, terminal: &mut Terminal
     let runtime = runtime()?;
     runtime.block_on(async {
         let codec = writing(&loaded.config, &[event.event_type()]).await?;
-        let producer = Producer::start(&ProducerConfig::new(connection(&loaded.config)))?;
+        let config =
+            ProducerConfig { delivery_timeout: PATIENCE, ..ProducerConfig::new(connection(&loaded.config)) };
+        let producer = Producer::start(&config)?;
         let topic = event.event_type().topic;
+        // Whether anybody is there is known sooner than whether a record was taken.
         producer.check(topic).await?;
         let published = Publisher::new(producer, codec).publish_one(&event).await?;
         match arguments.output {
@@ -57,6 +62,9 @@ pub(crate) fn run(global: &Global, arguments: &EmitArgs, terminal: &mut Terminal
         Ok(Exit::Ok)
     })
 }
+
+/// How long a broker may take to take the event: somebody waits for it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn fields(arguments: &EmitArgs) -> Result<Map<String, Value>, Failure> {
     let mut fields = match &arguments.file {

@@ -7,7 +7,7 @@ use crate::cli::effects::EFFECTS;
 use crate::cli::failure::Failure;
 use crate::cli::running::Running;
 use crate::cli::terminal::Terminal;
-use crate::config::{Flag, Loaded, Origin, Sources, load};
+use crate::config::{Flag, Loaded, LogFormat, Origin, Sources, load};
 use crate::telemetry::Metrics;
 use crate::telemetry::log::{LogGuard, LogSettings, start};
 
@@ -98,9 +98,12 @@ pub(crate) fn loaded_for_store(global: &Global, terminal: &Terminal) -> Result<L
         crate::cli::terminal::Style::Faint,
         &format!("using the store of the demo that runs: {}", demo.store),
     ));
-    let store =
-        Flag { name: "the running demo".to_owned(), setting: "store.url".to_owned(), value: demo.store };
-    loaded_with(global, vec![store], terminal)
+    let of_demo = |setting, value| Flag { name: "the running demo".to_owned(), setting, value };
+    // Its store comes with its rules: what it delivers to must be what this command would add.
+    let rules = demo.webhooks.into_iter().filter(|(path, _)| is_default(&loaded, path));
+    let mut flags: Vec<_> = rules.map(|(path, value)| of_demo(path, value)).collect();
+    flags.push(of_demo("store.url".to_owned(), demo.store));
+    loaded_with(global, flags, terminal)
 }
 
 /// Starts the log as configured. `RUST_LOG` counts where the level is not set.
@@ -116,7 +119,11 @@ pub(crate) fn start_log(
     let quiet = (is_open && metrics.is_none()).then(|| "warn".to_owned());
     let settings = LogSettings {
         level: from_environment.or(quiet).unwrap_or_else(|| log.level.clone()),
-        format: log.format,
+        format: match log.format {
+            // A person waits for it, whatever its errors go to.
+            LogFormat::Auto if metrics.is_none() => LogFormat::Pretty,
+            format => format,
+        },
         repeats: log.repeats.get(),
         color: terminal.err_colors(),
     };

@@ -332,6 +332,9 @@ fn caused_text(story: &Story, now: i64) -> String {
         let reply = one.reply.as_ref().map_or_else(String::new, |reply| format!(": {}", masked(reply)));
         let line = format!("{} for {}: {}{attempts}{next}{reply}", one.what, masked(&one.name), one.state);
         text.push_str(&format!("  {}\n", marked(&line).replace('\n', " ")));
+        if let Some(command) = &one.command {
+            text.push_str(&format!("    {}\n", marked(command)));
+        }
         for tried in one.tries.iter().filter(|_| one.tries.len() > 1) {
             let reply = tried.reply.as_deref().map_or_else(|| "no answer (yet)".to_owned(), masked);
             let line = format!("attempt {} {}: {reply}", tried.attempt, rfc3339(tried.began_at));

@@ -10,7 +10,8 @@ use crate::cli::running::Running;
 use crate::cli::settings::{is_default, loaded};
 use crate::cli::terminal::{Style, Terminal, table};
 use crate::config::Secret;
-use crate::telemetry::{GroupState, GroupStatus, PartitionStatus, Status, Verdict};
+use crate::console::from_now;
+use crate::telemetry::{GroupState, GroupStatus, OutboxStatus, PartitionStatus, Status, Verdict};
 
 pub(crate) fn run(global: &Global, arguments: &StatusArgs, terminal: &mut Terminal) -> Result<Exit, Failure> {
     let loaded = loaded(global, terminal)?;
@@ -70,6 +71,7 @@ pub(crate) fn text(status: &Status, terminal: &Terminal) -> String {
     for group in &status.groups {
         text.push_str(&partitions(group));
     }
+    text.push_str(&outbox(&status.outbox, jiff::Timestamp::now().as_millisecond()));
     text
 }
 
@@ -130,6 +132,20 @@ fn group_verdict(group: &GroupStatus) -> String {
 
 fn is_busy(partition: &PartitionStatus) -> bool {
     !matches!(partition.verdict, Verdict::BrokersAway | Verdict::CaughtUp | Verdict::Unknown)
+}
+
+/// What waits in the outbox, where something does.
+fn outbox(outbox: &OutboxStatus, now: i64) -> String {
+    if outbox.pending == 0 {
+        return String::new();
+    }
+    let due =
+        outbox.oldest_due.map_or_else(String::new, |at| format!(", the oldest due {}", from_now(now, at)));
+    let next = outbox.next_due.map_or_else(String::new, |at| format!(", the next {}", from_now(now, at)));
+    format!(
+        "\noutbox: {} mails and deliveries wait or are out{due}; {} put off{next}\n",
+        outbox.pending, outbox.deferred
+    )
 }
 
 /// The partitions that are worth a line: those with something unfinished.

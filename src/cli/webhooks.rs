@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::adapters::store::AnyStore;
+use crate::adapters::store::{AnyStore, WaitingDeliveries};
 use crate::cli::args::{
     Global, Output, WebhooksAddArgs, WebhooksCommand, WebhooksRotateArgs, WebhooksTestArgs,
 };
@@ -16,6 +16,7 @@ use crate::cli::serving::runtime;
 use crate::cli::settings::{loaded_for_store, start_log};
 use crate::cli::terminal::{Terminal, table};
 use crate::config::Config;
+use crate::console::from_now;
 use crate::effects::webhooks::{check_secret, request};
 use crate::event::{BlogEvent, time};
 use crate::ports::{Endpoint, Endpoints, Web, WebError};
@@ -106,8 +107,10 @@ async fn add(
 
 async fn list(store: &AnyStore, output: Output, terminal: &mut Terminal) -> Result<Exit, Failure> {
     let endpoints = store.endpoints().await?;
+    let waiting = store.waiting_deliveries().await?;
+    let of = |endpoint: &Endpoint| waiting.iter().find(|one| one.endpoint == endpoint.id);
     if output == Output::Json {
-        let all: Vec<_> = endpoints.iter().map(endpoint_json).collect();
+        let all: Vec<_> = endpoints.iter().map(|endpoint| endpoint_json(endpoint, of(endpoint))).collect();
         terminal.json(&all)?;
         return Ok(Exit::Ok);
     }
@@ -115,8 +118,9 @@ async fn list(store: &AnyStore, output: Output, terminal: &mut Terminal) -> Resu
         terminal.say("no endpoints; next: postroom webhooks add URL");
         return Ok(Exit::Ok);
     }
-    let rows: Vec<_> = endpoints.iter().map(endpoint_row).collect();
-    terminal.text(&table(&["id", "state", "types", "secrets", "url"], &rows))?;
+    let now = now();
+    let rows: Vec<_> = endpoints.iter().map(|endpoint| endpoint_row(endpoint, of(endpoint), now)).collect();
+    terminal.text(&table(&["id", "state", "waiting", "types", "secrets", "url"], &rows))?;
     Ok(Exit::Ok)
 }
 
@@ -178,7 +182,14 @@ async fn ping(
     Ok(if delivered { Exit::Ok } else { Exit::No })
 }
 
-fn endpoint_row(endpoint: &Endpoint) -> Vec<String> {
+/// How many deliveries wait, since when, and when the first of them is tried again.
+fn waiting_words(waiting: &WaitingDeliveries, now: i64) -> String {
+    let WaitingDeliveries { waiting, since, next_at, .. } = waiting;
+    let next = next_at.map_or_else(|| "on its way".to_owned(), |at| format!("next {}", from_now(now, at)));
+    format!("{waiting}, first {}, {next}", from_now(now, *since))
+}
+
+fn endpoint_row(endpoint: &Endpoint, waiting: Option<&WaitingDeliveries>, now: i64) -> Vec<String> {
     let state = match &endpoint.disabled {
         None => match endpoint.failing_since {
             None => "active".to_owned(),
@@ -187,10 +198,11 @@ fn endpoint_row(endpoint: &Endpoint) -> Vec<String> {
         Some((since, why)) => format!("disabled {}: {why}", time::write(*since)),
     };
     let types = if endpoint.types.is_empty() { "all".to_owned() } else { endpoint.types.join(",") };
-    vec![endpoint.id.clone(), state, types, endpoint.secrets.len().to_string(), endpoint.url.clone()]
+    let waiting = waiting.map_or_else(|| "–".to_owned(), |waiting| waiting_words(waiting, now));
+    vec![endpoint.id.clone(), state, waiting, types, endpoint.secrets.len().to_string(), endpoint.url.clone()]
 }
 
-fn endpoint_json(endpoint: &Endpoint) -> Value {
+fn endpoint_json(endpoint: &Endpoint, waiting: Option<&WaitingDeliveries>) -> Value {
     let disabled = endpoint.disabled.as_ref();
     json!({
         "id": endpoint.id,
@@ -200,6 +212,10 @@ fn endpoint_json(endpoint: &Endpoint) -> Value {
         "created_at": time::write(endpoint.created_at),
         "disabled_at": disabled.map(|(since, _)| time::write(*since)),
         "disabled_why": disabled.map(|(_, why)| why),
+        "waiting": waiting.map_or(0, |waiting| waiting.waiting),
+        "waiting_since": waiting.map(|waiting| time::write(waiting.since)),
+        "next_attempt_at": waiting.and_then(|waiting| waiting.next_at).map(time::write),
+        "last_reply": waiting.and_then(|waiting| waiting.reply.as_deref()),
         "failing_since": endpoint.failing_since.map(time::write),
     })
 }

@@ -283,7 +283,14 @@ mod tests {
                 wrong.push(case["change"].as_str().unwrap().to_owned());
             }
         }
-        assert_eq!(wrong, ["?"]);
+        assert_eq!(
+            wrong,
+            [
+                "an enum is renamed with an alias",
+                "a record is renamed with an alias",
+                "milliseconds become microseconds"
+            ]
+        );
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use figment::providers::{Format, Toml};
@@ -10,6 +9,7 @@ use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use crate::config::check::check;
+use crate::config::file::{SECRET_LIMIT, read_capped, read_file};
 use crate::config::lines::lines;
 use crate::config::part::{Leaf, Part, Refusal, join};
 use crate::config::problem::{Problem, Problems};
@@ -409,38 +409,6 @@ fn variable_name(path: &str) -> String {
     format!("{PREFIX}{}", path.replace('.', "__").to_ascii_uppercase())
 }
 
-fn read_file(named: Option<&Path>, problems: &mut Vec<Problem>) -> (PathBuf, String) {
-    let path = named.unwrap_or_else(|| Path::new(DEFAULT_FILE));
-    if named.is_none() && !path.exists() {
-        return (path.to_owned(), String::new());
-    }
-    match read_capped(path, FILE_LIMIT) {
-        Ok(text) => (path.to_owned(), text.trim_start_matches('\u{feff}').to_owned()),
-        Err(why) => {
-            problems.push(Problem {
-                setting: String::new(),
-                place: path.display().to_string(),
-                why: format!("cannot be read: {why}"),
-                fix: "name a readable file with --config or POSTROOM_CONFIG".to_owned(),
-            });
-            (path.to_owned(), String::new())
-        }
-    }
-}
-
-fn read_capped(path: &Path, limit: u64) -> Result<String, String> {
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    if file.metadata().is_ok_and(|data| data.is_dir()) {
-        return Err("it is a directory".to_owned());
-    }
-    let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
-        return Err(format!("it is larger than {} KiB", limit / 1_024));
-    }
-    String::from_utf8(bytes).map_err(|_not_text| "it is not UTF-8 text".to_owned())
-}
-
 /// Parses the file by itself, so that its error names its line and the other layers are still checked.
 fn parse_file(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Figment {
     let figment = Figment::from(Toml::string(text));
@@ -503,9 +471,6 @@ fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'))
 }
 
-const DEFAULT_FILE: &str = "postroom.toml";
 const PREFIX: &str = "POSTROOM_";
 const ENVIRONMENT: &str = "environment";
 const FLAGS: &str = "flags";
-const FILE_LIMIT: u64 = 1_024 * 1_024;
-const SECRET_LIMIT: u64 = 64 * 1_024;

@@ -46,7 +46,7 @@ section! {
         templates: Option<PathBuf> = None,
         /// Mails a second, over all partitions of this process; 0 is no limit.
         rate: u32 = 0,
-        /// How long the relay may take to be connected to, and again for the dialogue of one mail.
+        /// How long the relay may take to be connected to, a kept connection that turns out to be closed included, and again for the dialogue of one mail. Twice this must be shorter than the effect's deadline.
         timeout: Duration = Duration::from_secs(10),
         /// How long a mail is tried that the relay defers (4xx), from when it was requested. Then it is a dead letter.
         budget: Duration = Duration::from_secs(2 * 86_400),

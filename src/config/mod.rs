@@ -6,6 +6,7 @@
 
 mod check;
 mod choice;
+mod file;
 mod instance;
 mod leaf;
 mod librdkafka;
@@ -47,7 +48,7 @@ pub use sections::{
     Memory, OnGap, Sasl, SaslMechanism, Security, Shutdown, Start, Tls, Topics,
 };
 pub use size::ByteSize;
-pub(crate) use span::parse as parse_span;
+pub(crate) use span::{parse as parse_span, written};
 pub use store::{PostgresUrl, StoreSection, StoreUrl};
 pub use thumbnails::{Thumbnails, Widths};
 pub use webhooks::{Allowed, AllowedHosts, Ports, Webhooks};

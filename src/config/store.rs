@@ -3,6 +3,7 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use figment::value::Value;
 
@@ -17,6 +18,8 @@ section! {
         adopt: bool = false,
         /// The most connections of this process to PostgreSQL.
         connections: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15),
+        /// How long notifications are kept, by the times of their events; 0 keeps them for ever.
+        notifications: Duration = Duration::from_secs(365 * 86_400),
         /// The password for PostgreSQL, where the address has none.
         password: Option<Secret> = None,
         /// The schema in PostgreSQL that our tables are in: small letters, digits and underscores. It is made where it is missing.

@@ -62,6 +62,7 @@ fn of_request(request: RequestStory) -> Caused {
         reply: request.reply,
         at: at.or_else(|| request.attempts.last().map(|last| last.ended_at.unwrap_or(last.began_at))),
         next_at: next,
+        command: None,
         tries: request
             .attempts
             .into_iter()

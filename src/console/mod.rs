@@ -119,7 +119,7 @@ impl Console {
     }
 }
 
-/// All templates; what is put into them is escaped and marked by [`text::html`].
+/// All templates; what is put into them is escaped and marked by [`text::html`], or by [`text::flat`] where they say so.
 fn templates() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_name| AutoEscape::Html);
@@ -130,6 +130,10 @@ fn templates() -> Environment<'static> {
         let text = value.to_string();
         let text = if value.is_safe() { text } else { text::html(&text) };
         out.write_str(&text).map_err(Into::into)
+    });
+    environment.add_filter("flat", |value: &Value| match value.is_undefined() || value.is_none() {
+        true => Value::from(""),
+        false => Value::from_safe_string(text::flat(&value.to_string())),
     });
     for (name, source) in TEMPLATES {
         if let Err(error) = environment.add_template(name, source) {

@@ -105,6 +105,9 @@ pub struct Caused {
     pub at: Option<i64>,
     /// When it is tried again, in milliseconds since the Unix epoch.
     pub next_at: Option<i64>,
+    /// The command that tells more of its dead letter.
+    #[serde(default)]
+    pub command: Option<String>,
 }
 
 /// One attempt to carry something out.
@@ -145,6 +148,7 @@ pub(crate) fn tell(material: Material<'_>, now: i64) -> Story {
     let groups = place.as_ref().map_or_else(Vec::new, |place| {
         marks.iter().map(|mark| of_group(mark, place, &deeds, letters, now)).collect()
     });
+    let caused = caused.into_iter().map(|one| with_letter(one, letters)).collect();
     Story {
         id: described.id,
         event_type: Some(described.event_type).filter(|kind| !kind.is_empty()),
@@ -158,6 +162,12 @@ pub(crate) fn tell(material: Material<'_>, now: i64) -> Story {
         journal_passed_over: passed_over,
         ..Story::default()
     }
+}
+
+/// Names the dead letter of a request, where it is one.
+fn with_letter(one: Caused, letters: Option<&Collection>) -> Caused {
+    let letter = letters.zip(one.id.as_deref()).and_then(|(letters, id)| letters.of_event(id));
+    Caused { command: letter.map(|letter| format!("postroom dlq show {}", letter.id)).or(one.command), ..one }
 }
 
 fn of_group(
@@ -323,6 +333,20 @@ mod tests {
         let dead = story(Some(41), Some(DeedEnd::DeadLettered { reason: "rejected".to_owned() }));
 
         assert_eq!(dead.command.as_deref(), Some("postroom dlq show postroom.mail/blog.posts/3/40"));
+    }
+
+    #[test]
+    fn a_delivery_that_is_a_dead_letter_names_the_command_too() {
+        let mut letters = Collection::default();
+        letters.add(&crate::dead_letters::tests::letter("request-1"));
+        let of =
+            |id: &str| Caused { what: "webhook".to_owned(), id: Some(id.to_owned()), ..Caused::default() };
+        let caused = vec![of("request-1"), of("request-2")];
+
+        let told = tell(Material { letters: Some(&letters), caused, ..Material::default() }, 0);
+
+        let commands: Vec<_> = told.caused.iter().map(|one| one.command.as_deref()).collect();
+        assert_eq!(commands, [Some("postroom dlq show postroom.webhooks/blog.webhooks/1/9"), None]);
     }
 
     #[test]

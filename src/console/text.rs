@@ -20,19 +20,30 @@ pub fn marked(text: &str) -> String {
 pub(crate) fn html(text: &str) -> String {
     let mut shown = String::with_capacity(text.len() + 16);
     each_part(text, |part| match part {
-        Part::Plain(plain) => plain.chars().for_each(|char| match char {
-            '&' => shown.push_str("&amp;"),
-            '<' => shown.push_str("&lt;"),
-            '>' => shown.push_str("&gt;"),
-            '"' => shown.push_str("&quot;"),
-            '\'' => shown.push_str("&#39;"),
-            char => shown.push(char),
-        }),
+        Part::Plain(plain) => escape(plain, &mut shown),
         Part::Odd(odd) => {
             write!(shown, "<span class=\"odd\">⟦U+{:04X}⟧</span>", u32::from(odd)).unwrap_or_default();
         }
     });
     shown
+}
+
+/// Writes a text as HTML without elements, for titles and attributes: there an element would stand as its own markup.
+pub(crate) fn flat(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len() + 16);
+    escape(&marked(text), &mut shown);
+    shown
+}
+
+fn escape(text: &str, out: &mut String) {
+    text.chars().for_each(|char| match char {
+        '&' => out.push_str("&amp;"),
+        '<' => out.push_str("&lt;"),
+        '>' => out.push_str("&gt;"),
+        '"' => out.push_str("&quot;"),
+        '\'' => out.push_str("&#39;"),
+        char => out.push(char),
+    });
 }
 
 /// Masks every address in a text: `ada@example.org` becomes `a•••@example.org`.
@@ -175,6 +186,11 @@ mod tests {
             html("<b a='\"'>&\u{2066}"),
             "&lt;b a=&#39;&quot;&#39;&gt;&amp;<span class=\"odd\">⟦U+2066⟧</span>"
         );
+    }
+
+    #[test]
+    fn titles_and_attributes_have_marks_but_no_elements() {
+        assert_eq!(flat("<b a='\"'>&\u{2066}"), "&lt;b a=&#39;&quot;&#39;&gt;&amp;⟦U+2066⟧");
     }
 
     #[test]

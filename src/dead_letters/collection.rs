@@ -77,6 +77,12 @@ impl Collection {
         self.entries.get(id)
     }
 
+    /// Returns an open dead letter of an event, by the id in its headers.
+    pub fn of_event(&self, id: &str) -> Option<&Entry> {
+        let open = self.entries.values().filter(|entry| entry.state == State::Open);
+        open.rev().find(|entry| entry.event_id.as_deref() == Some(id))
+    }
+
     /// Returns the selected dead letters, newest first.
     pub fn select(&self, selection: &Selection) -> Vec<&Entry> {
         let mut entries: Vec<_> = self.entries.values().filter(|entry| selection.takes(entry)).collect();
@@ -118,6 +124,16 @@ impl Collection {
                 Err(CauseError::Ambiguous(start.to_owned(), known.map(|id| shortened(id, &all)).collect()))
             }
         }
+    }
+
+    /// Returns the reasons of its letters.
+    pub fn reasons(&self) -> BTreeSet<&str> {
+        self.entries.values().map(|entry| entry.reason.as_str()).collect()
+    }
+
+    /// Returns the topics that its letters came from.
+    pub fn sources(&self) -> BTreeSet<&str> {
+        self.entries.values().map(|entry| entry.origin.topic.as_str()).collect()
     }
 
     /// Returns the consumer groups that gave letters up.

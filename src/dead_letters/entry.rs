@@ -14,6 +14,8 @@ pub struct Entry {
     pub group: String,
     /// The event's type, where the headers name it.
     pub event_type: Option<String>,
+    /// The event's id, where the headers name it.
+    pub event_id: Option<String>,
     /// The handler, where the headers name one.
     pub handler: Option<String>,
     /// Where the record first came from.
@@ -153,6 +155,7 @@ pub(crate) fn read(record: &RawRecord) -> Reading {
         cause: whole_id(&group, &reason, detail.as_deref(), message.as_deref()),
         group,
         event_type: record.header("ce_type").and_then(|name| String::from_utf8(name.to_vec()).ok()),
+        event_id: record.header("ce_id").and_then(|id| String::from_utf8(id.to_vec()).ok()),
         handler: text("handler"),
         origin,
         reason,

@@ -118,8 +118,12 @@ fn choose(collection: &Collection, order: &Replay, report: &mut ReplayReport) ->
     let mut chosen = BTreeMap::new();
     for entry in collection.select(&everything) {
         let refusal = match &entry.state {
-            State::Replayed { at, by } if !order.force => Some(format!("it was replayed {at} by {by}")),
-            State::Discarded { at, by, .. } if !order.force => Some(format!("it was discarded {at} by {by}")),
+            State::Replayed { at, by } if !order.force => {
+                Some(format!("it was replayed {at} by {by}; --force sends it again"))
+            }
+            State::Discarded { at, by, .. } if !order.force => {
+                Some(format!("it was discarded {at} by {by}; --force sends it all the same"))
+            }
             State::Open | State::Replayed { .. } | State::Discarded { .. } => {
                 if entry.by_reference && entry.origin.offset < 0 {
                     Some("it was too large to be published: it stands in the outbox only".to_owned())

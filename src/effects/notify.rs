@@ -181,13 +181,7 @@ fn excerpt(text: &str) -> String {
 fn webhook(envelope: &Envelope<BlogEvent>, origin: &Origin, max_age: i64) -> WebhookEvent {
     let event = &envelope.event;
     let event_type = event.event_type().name.to_owned();
-    let body = json!({
-        "id": origin.event.as_str(),
-        "type": event_type,
-        "time": time::write(origin.time),
-        "blog": event.blog(),
-        "data": each_event!(event, event => data(event)),
-    });
+    let body = body(event, origin.event.as_str(), origin.time);
     WebhookEvent {
         origin: origin.clone(),
         event_type,
@@ -195,6 +189,16 @@ fn webhook(envelope: &Envelope<BlogEvent>, origin: &Origin, max_age: i64) -> Web
         body: body.to_string(),
         max_age,
     }
+}
+
+fn body(event: &BlogEvent, id: &str, time: i64) -> Value {
+    json!({
+        "id": id,
+        "type": event.event_type().name,
+        "time": time::write(time),
+        "blog": event.blog(),
+        "data": each_event!(event, event => data(event)),
+    })
 }
 
 fn millis(span: Duration) -> i64 {
@@ -253,6 +257,26 @@ mod tests {
 
     fn post(title: String, body: Option<String>) -> PostPublished {
         PostPublished { post_id: "news/p".to_owned(), title: Some(title), body, ..PostPublished::default() }
+    }
+
+    #[test]
+    fn the_example_of_the_documents_is_what_endpoints_are_told() {
+        let event = BlogEvent::CommentCreated(CommentCreated {
+            event_id: "4731f42f18d4fd64".to_owned(),
+            blog: "news".to_owned(),
+            post_id: "news/the-quay".to_owned(),
+            comment_id: "c-17".to_owned(),
+            author: "ada".to_owned(),
+            body: Some("Well said.".to_owned()),
+            occurred_at: 1_767_323_045_000,
+            ..CommentCreated::default()
+        });
+
+        let told = body(&event, "4731f42f18d4fd64", 1_767_323_045_000);
+        let written = format!("```json\n{}\n```", serde_json::to_string_pretty(&told).unwrap_or_default());
+
+        let document = include_str!("../../docs/webhooks.md");
+        assert!(document.contains(&written), "docs/webhooks.md must hold:\n{written}");
     }
 
     #[test]

@@ -44,11 +44,10 @@ impl ReadTo {
     pub fn since(connection: &Connection, topics: &[String], time: i64) -> Result<Self, EdgeError> {
         let consumer = reader(connection)?;
         let mut read_to = Self::default();
-        for topic in topics {
-            let held = ends(connection, &consumer, topic)?;
+        for (topic, held) in ends(connection, &consumer, topics)? {
             let mut list = TopicPartitionList::new();
             for number in held.keys() {
-                list.add_partition_offset(topic, *number, ClientOffset::Offset(time))
+                list.add_partition_offset(&topic, *number, ClientOffset::Offset(time))
                     .map_err(|error| errors::of_request(&error))?;
             }
             let Ok(found) = consumer.offsets_for_times(list, PATIENCE) else { continue };
@@ -77,8 +76,8 @@ impl ReadTo {
     pub fn left(&self, connection: &Connection, topics: &[String]) -> Result<u64, EdgeError> {
         let consumer = reader(connection)?;
         let mut left = 0_i64;
-        for topic in topics {
-            for (number, held) in ends(connection, &consumer, topic)? {
+        for (topic, held) in ends(connection, &consumer, topics)? {
+            for (number, held) in held {
                 let next = self.0.get(&(topic.clone(), number)).copied().unwrap_or(held.start);
                 left = left.saturating_add(held.end.saturating_sub(next.max(held.start)).max(0));
             }
@@ -98,8 +97,10 @@ pub fn scan_on(
     each: &mut impl FnMut(&RawRecord) -> bool,
 ) -> Result<(), EdgeError> {
     let consumer = reader(connection)?;
+    let mut held = ends(connection, &consumer, topics)?;
     for topic in topics {
-        if !scan_topic(connection, &consumer, topic, read_to, each)? {
+        let Some(held) = held.remove(topic) else { continue };
+        if !scan_topic(connection, &consumer, topic, held, read_to, each)? {
             break;
         }
     }
@@ -145,8 +146,8 @@ pub fn read_at(
 ) -> Result<Option<RawRecord>, EdgeError> {
     let (topic, number) = (partition.topic.as_str(), partition.partition.0);
     let consumer = reader(connection)?;
-    let ends = ends(connection, &consumer, topic)?;
-    if ends.get(&number).is_none_or(|held| offset.0 >= held.end) {
+    let ends = ends(connection, &consumer, &[topic.to_owned()])?;
+    if ends.get(topic).and_then(|ends| ends.get(&number)).is_none_or(|held| offset.0 >= held.end) {
         return Ok(None);
     }
     let mut list = TopicPartitionList::new();
@@ -172,12 +173,13 @@ fn scan_topic(
     connection: &Connection,
     consumer: &BaseConsumer<Reading>,
     topic: &str,
+    held: BTreeMap<i32, Range<i64>>,
     read_to: &mut ReadTo,
     each: &mut impl FnMut(&RawRecord) -> bool,
 ) -> Result<bool, EdgeError> {
     let mut open = BTreeMap::new();
     let mut list = TopicPartitionList::new();
-    for (number, held) in ends(connection, consumer, topic)? {
+    for (number, held) in held {
         let next = read_to.0.entry((topic.to_owned(), number)).or_insert(held.start);
         if *next > held.end || *next < held.start {
             *next = held.start;
@@ -274,21 +276,54 @@ fn may_not_read(connection: &Connection, topic: &str) -> EdgeError {
     EdgeError::NotAuthorised(lacking(&[Need::topic(Operation::Read, topic)], connection))
 }
 
-/// Returns what the partitions hold that hold something.
+/// What the partitions of topics hold that hold something, by topic and number.
+type Held = BTreeMap<String, BTreeMap<i32, Range<i64>>>;
+
+/// Asks what partitions hold: of all topics together, so that many partitions cost hardly more time than one.
 fn ends(
     connection: &Connection,
     consumer: &BaseConsumer<Reading>,
-    topic: &str,
-) -> Result<BTreeMap<i32, Range<i64>>, EdgeError> {
-    let mut ends = BTreeMap::new();
-    for number in partitions(connection, consumer, topic)? {
-        let (low, high) =
-            consumer.fetch_watermarks(topic, number, PATIENCE).map_err(|error| errors::of_request(&error))?;
-        if low < high {
-            ends.insert(number, low..high);
+    topics: &[String],
+) -> Result<Held, EdgeError> {
+    let mut there = Vec::new();
+    for topic in topics {
+        there.extend(
+            partitions(connection, consumer, topic)?.into_iter().map(|number| (topic.as_str(), number)),
+        );
+    }
+    if there.is_empty() {
+        return Ok(Held::new());
+    }
+    let ask = |which| offsets(consumer, &there, which).map_err(|error| errors::of_request(&error));
+    let starts = ask(ClientOffset::Beginning)?;
+    let mut held = Held::new();
+    for ((topic, number), end) in ask(ClientOffset::End)? {
+        let start = starts.get(&(topic.clone(), number)).copied().filter(|start| *start < end);
+        if let Some(start) = start {
+            held.entry(topic).or_default().insert(number, start..end);
         }
     }
-    Ok(ends)
+    Ok(held)
+}
+
+/// Asks each leader once for the first or last offsets of all of its partitions.
+fn offsets(
+    consumer: &BaseConsumer<Reading>,
+    partitions: &[(&str, i32)],
+    which: ClientOffset,
+) -> Result<BTreeMap<(String, i32), i64>, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for (topic, number) in partitions {
+        list.add_partition_offset(topic, *number, which)?;
+    }
+    let mut offsets = BTreeMap::new();
+    for element in consumer.offsets_for_times(list, PATIENCE)?.elements() {
+        element.error()?;
+        if let ClientOffset::Offset(offset) = element.offset() {
+            offsets.insert((element.topic().to_owned(), element.partition()), offset);
+        }
+    }
+    Ok(offsets)
 }
 
 pub(crate) fn copy(topic: &Topic, message: &BorrowedMessage<'_>) -> RawRecord {

@@ -48,7 +48,7 @@ pub enum MailError {
     /// The connection broke or fell silent after the mail was sent: nobody knows whether the relay took it.
     #[error("it is unknown whether the relay has the mail: {0}")]
     Unknown(String),
-    /// The relay refuses us, not the mail: the credentials, or the sender's address.
+    /// The relay refuses us, not the mail: the credentials, the sender's address, or that we send through it at all.
     #[error("the mail relay refuses the configured sender or credentials: {0}")]
     Misconfigured(String),
 }

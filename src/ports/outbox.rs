@@ -3,6 +3,8 @@
 //! A row waits, is taken by a relay, published, and closed by the effect that did it. Of one key (a recipient, an
 //! endpoint) at most one row is out at a time, so that later rows wait for earlier ones, also over days.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use crate::event::{MailRequested, WebhookRequested};
@@ -23,6 +25,12 @@ pub trait Outbox: Send + Sync + 'static {
 
     /// This row can never be published, and is closed as dead: `why` says so in a line.
     fn given_up(&self, row: i64, now: i64, why: &str) -> StoreFuture<'_, ()>;
+
+    /// Resolves when rows may have become due because others of their key were closed on this handle or a clone of it
+    /// since the last call. A hint that saves time: a store without it never resolves.
+    fn made_way(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::pending())
+    }
 
     /// How many rows wait or are out, and since when the oldest that is due waits.
     fn backlog(&self, now: i64) -> StoreFuture<'_, OutboxBacklog>;
@@ -53,6 +61,10 @@ pub struct OutboxBacklog {
     pub pending: u64,
     /// Since when the oldest row that is due waits, in milliseconds since the Unix epoch.
     pub oldest_due: Option<i64>,
+    /// Of them, those that were put off and are not due yet; what is queued behind them is not among these.
+    pub deferred: u64,
+    /// When the first of those is due, in milliseconds since the Unix epoch.
+    pub next_due: Option<i64>,
 }
 
 /// What the effects that carry rows out ask of the store: each is done once, whatever crashes.

@@ -16,9 +16,9 @@ use tokio::time::Instant;
 
 use crate::codec::{Codec, EncodeError, Framing, Outgoing};
 use crate::kafka::{Delivery, Producer, PublishError};
-use crate::ports::{DueRow, Outbox, Request, StoreError};
+use crate::ports::{DueRow, Endpoints, Outbox, OutboxBacklog, Request, StoreError};
 use crate::runtime::relay::hopeless::Hopeless;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, OutboxStatus};
 
 pub(crate) use hopeless::Routes;
 
@@ -52,7 +52,7 @@ struct Sorted {
     last: Option<String>,
 }
 
-impl<O: Outbox> Relay<O> {
+impl<O: Outbox + Endpoints> Relay<O> {
     pub(crate) fn new(
         outbox: O,
         producer: Producer,
@@ -89,7 +89,12 @@ impl<O: Outbox> Relay<O> {
             }
             match step {
                 Step::Published => {}
-                Step::Idle => tokio::time::sleep(IDLE_WAIT).await,
+                Step::Idle => {
+                    tokio::select! {
+                        () = tokio::time::sleep(IDLE_WAIT) => {}
+                        () = self.outbox.made_way() => {}
+                    }
+                }
                 Step::Hindered => tokio::time::sleep(HINDERED_WAIT).await,
             }
         }
@@ -187,7 +192,11 @@ impl<O: Outbox> Relay<O> {
     async fn tell(&self) {
         // A store that is away tells nothing: the last numbers stand.
         if let Ok(backlog) = self.outbox.backlog(now()).await {
-            self.metrics.outbox(backlog.pending, backlog.oldest_due);
+            let OutboxBacklog { pending, oldest_due, deferred, next_due } = backlog;
+            self.metrics.outbox(OutboxStatus { pending, deferred, oldest_due, next_due });
+        }
+        if let Ok(endpoints) = self.outbox.endpoints().await {
+            self.metrics.endpoints_disabled(endpoints.iter().filter(|one| one.disabled.is_some()).count());
         }
     }
 }
@@ -234,7 +243,7 @@ const LEASE: Duration = Duration::from_secs(90);
 /// How long a row that is out holds up later ones of its addressee. It stays in Kafka whatever comes.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
-/// How soon what has become due is seen.
+/// How soon what has become due by time, or through another process, is seen.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 
 /// How soon the broker or the store is tried again.

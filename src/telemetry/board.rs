@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::telemetry::group::unix_seconds;
 use crate::telemetry::journal::Journal;
 use crate::telemetry::status::{
-    GroupReport, GroupState, GroupStatus, PartitionReport, PartitionStatus, Status, Totals,
+    GroupReport, GroupState, GroupStatus, OutboxStatus, PartitionReport, PartitionStatus, Status, Totals,
 };
 use crate::telemetry::verdict::{Sample, Verdict, judge};
 
@@ -56,6 +56,11 @@ impl Board {
         self.lock().draining = true;
     }
 
+    /// Says what waits in the outbox.
+    pub fn outbox(&self, outbox: OutboxStatus) {
+        self.lock().outbox = outbox;
+    }
+
     /// Says that something which runs beside the groups has ended unasked: the process is not ready from now on.
     pub fn lost(&self, helper: &str, why: &str) {
         self.lock().lost.push(format!("{helper} has ended: {why}"));
@@ -77,6 +82,7 @@ impl Board {
             brokers: state.brokers.clone(),
             groups,
             totals,
+            outbox: state.outbox,
         }
     }
 
@@ -160,6 +166,7 @@ impl Place {
 #[derive(Default)]
 struct State {
     draining: bool,
+    outbox: OutboxStatus,
     lost: Vec<String>,
     brokers: String,
     groups: BTreeMap<String, Entry>,

@@ -10,7 +10,7 @@ use prometheus::{
 };
 
 use crate::telemetry::group::{GroupMetrics, GroupShape};
-use crate::telemetry::{Board, RegistryAnswer};
+use crate::telemetry::{Board, OutboxStatus, RegistryAnswer};
 
 /// A metric family as the reference describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +163,10 @@ families! {
         "Messages that could not be decoded, by what was wrong with them.";
     outbox_pending: count "postroom_outbox_pending_rows" []
         "Mails and deliveries that are asked for and not at their end, in the store.";
+    outbox_deferred: count "postroom_outbox_deferred_rows" []
+        "Mails and deliveries that were put off, each the first of its recipient or endpoint.";
+    endpoints_disabled: count "postroom_webhook_endpoints_disabled" []
+        "Webhook endpoints that nothing is sent to: they answered 410, failed for too long, or were disabled.";
     outbox_oldest: gauge "postroom_outbox_oldest_timestamp_seconds" []
         "Since when the oldest one that is due waits to be published; 0 where none waits.";
     registry_requests: counter "postroom_schema_registry_requests_total" ["outcome"]
@@ -232,6 +236,8 @@ impl Metrics {
         families.drain_seconds.get_metric_with_label_values::<&str>(&[])?;
         families.outbox_pending.get_metric_with_label_values::<&str>(&[])?;
         families.outbox_oldest.get_metric_with_label_values::<&str>(&[])?;
+        families.outbox_deferred.get_metric_with_label_values::<&str>(&[])?;
+        families.endpoints_disabled.get_metric_with_label_values::<&str>(&[])?;
         for answer in RegistryAnswer::ALL {
             families.registry_requests.get_metric_with_label_values(&[answer.word()])?;
         }
@@ -268,15 +274,27 @@ impl Metrics {
         }
     }
 
-    /// Tells what waits in the outbox; `oldest_due` in milliseconds since the Unix epoch.
-    pub(crate) fn outbox(&self, pending: u64, oldest_due: Option<i64>) {
-        let Families { outbox_pending, outbox_oldest, .. } = &*self.families;
+    /// Tells what waits in the outbox.
+    pub(crate) fn outbox(&self, outbox: OutboxStatus) {
+        self.board.outbox(outbox);
+        let OutboxStatus { pending, deferred, oldest_due, .. } = outbox;
+        let Families { outbox_pending, outbox_deferred, outbox_oldest, .. } = &*self.families;
+        if let Ok(rows) = outbox_deferred.get_metric_with_label_values::<&str>(&[]) {
+            rows.set(i64::try_from(deferred).unwrap_or(i64::MAX));
+        }
         if let Ok(rows) = outbox_pending.get_metric_with_label_values::<&str>(&[]) {
             rows.set(i64::try_from(pending).unwrap_or(i64::MAX));
         }
         if let Ok(oldest) = outbox_oldest.get_metric_with_label_values::<&str>(&[]) {
             let since = Duration::from_millis(oldest_due.and_then(|at| u64::try_from(at).ok()).unwrap_or(0));
             oldest.set(since.as_secs_f64());
+        }
+    }
+
+    /// Tells how many endpoints are disabled.
+    pub(crate) fn endpoints_disabled(&self, endpoints: usize) {
+        if let Ok(disabled) = self.families.endpoints_disabled.get_metric_with_label_values::<&str>(&[]) {
+            disabled.set(i64::try_from(endpoints).unwrap_or(i64::MAX));
         }
     }
 

@@ -27,6 +27,7 @@ pub use journal::{Deed, DeedEnd, Described, Journal, JournalEvent, RecordPlace};
 pub use outcome::{CommitOutcome, Ending, MetadataFault, RebalanceKind, RegistryAnswer, RetryReason};
 pub use reference::reference;
 pub use status::{
-    GroupReport, GroupState, GroupStatus, Head, PartitionReport, PartitionStatus, Status, Totals,
+    GroupReport, GroupState, GroupStatus, Head, OutboxStatus, PartitionReport, PartitionStatus, Status,
+    Totals,
 };
 pub use verdict::Verdict;

@@ -23,6 +23,22 @@ pub struct Status {
     pub groups: Vec<GroupStatus>,
     /// The sum over all groups.
     pub totals: Totals,
+    /// What waits in the outbox of the store.
+    #[serde(default)]
+    pub outbox: OutboxStatus,
+}
+
+/// What waits in the outbox. Times are milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxStatus {
+    /// Mails and deliveries that are not at their end.
+    pub pending: u64,
+    /// Of them, those that were put off, each the first of its recipient or endpoint.
+    pub deferred: u64,
+    /// Since when the oldest that is due waits.
+    pub oldest_due: Option<i64>,
+    /// When the first of those that were put off is tried again.
+    pub next_due: Option<i64>,
 }
 
 /// The state of one group, as its driver reports it.

@@ -103,16 +103,24 @@ pub(crate) fn judge(report: &PartitionReport, samples: &[Sample], waiting_on: &[
     if newest.position < oldest.position {
         return Verdict::Rewound;
     }
-    by_rates(lag, oldest, newest)
+    by_rates(lag, samples, oldest, newest)
 }
 
-fn by_rates(lag: i64, oldest: &Sample, newest: &Sample) -> Verdict {
+fn by_rates(lag: i64, samples: &[Sample], oldest: &Sample, newest: &Sample) -> Verdict {
     let seconds = newest.at - oldest.at;
     if seconds < SHORTEST_WINDOW {
         return Verdict::CatchingUp { eta: None };
     }
     if newest.position == oldest.position {
-        return Verdict::Stalled { seconds };
+        // While there was nothing to do it did not stand still.
+        let since =
+            samples.iter().find(|sample| sample.end > sample.position).map_or(newest.at, |first| first.at);
+        let seconds = newest.at - since;
+        return if seconds < SHORTEST_STALL {
+            Verdict::CatchingUp { eta: None }
+        } else {
+            Verdict::Stalled { seconds }
+        };
     }
     let done = float(newest.position.saturating_sub(oldest.position)) / seconds;
     let came = float(newest.end.saturating_sub(oldest.end)) / seconds;
@@ -137,9 +145,23 @@ fn rounded(seconds: f64) -> String {
 /// How much must have been seen before rates mean anything, in seconds.
 const SHORTEST_WINDOW: f64 = 3.0;
 
+/// How long nothing must have been done of what there is to do, in seconds, before something is wrong: a group that
+/// begins reads, claims and looks up first.
+const SHORTEST_STALL: f64 = 10.0;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn work_that_has_just_come_is_no_stall_however_long_nothing_came() {
+        let idle = [sample(0.0, 10, 10), sample(25.0, 10, 10)];
+        let fresh = [idle[0], idle[1], sample(26.0, 10, 12), sample(29.0, 10, 12)];
+        let old = [idle[0], sample(5.0, 10, 12), sample(29.0, 10, 12)];
+
+        assert_eq!(judge(&report(10, 12), &fresh, &[]), Verdict::CatchingUp { eta: None });
+        assert_eq!(judge(&report(10, 12), &old, &[]), Verdict::Stalled { seconds: 24.0 });
+    }
 
     fn report(position: i64, end: i64) -> PartitionReport {
         PartitionReport { position: Some(position), end: Some(end), ..PartitionReport::default() }

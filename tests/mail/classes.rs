@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use postroom::adapters::smtp::Smtp;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+use postroom::adapters::smtp::{Smtp, SmtpSettings};
 use postroom::config::{MailSecurity, Secret};
-use postroom::ports::{MailError, Mailer};
+use postroom::ports::{Mail, MailError, Mailer};
 
 use crate::relay::{Content, Relay, Script};
 use crate::{mail, mail_with, settings, smtp};
@@ -144,6 +146,136 @@ async fn refused_credentials_are_our_mistake_not_the_mails() {
     assert!(matches!(outcome(busy, true).await, MailError::Away(_)));
     assert!(matches!(outcome(without, true).await, MailError::Misconfigured(_)));
     assert!(matches!(outcome(asking, false).await, MailError::Misconfigured(_)));
+}
+
+#[tokio::test]
+async fn a_refusal_of_us_at_the_recipient_is_our_mistake_and_waits() {
+    for said in [
+        "554 5.7.1 <ana@example.org>: Relay access denied",
+        "553 5.7.1 <blog@blog.example>: Sender address rejected: not owned by user blog",
+        "550 relay not permitted",
+        "530 5.7.0 Must issue a STARTTLS command first",
+        "550 5.7.64 TenantAttribution; Relay Access Denied",
+    ] {
+        let relay = Relay::start(Script { recipient: answers(said), ..Script::default() });
+        let failed = smtp(relay.port).send(&mail()).await;
+        assert_eq!(failed, Err(MailError::Misconfigured(said.to_owned())));
+    }
+    let unverified = "554 Message rejected: Email address is not verified.";
+    let relay = Relay::start(Script { content: Content::Reply(unverified), ..Script::default() });
+    let failed = smtp(relay.port).send(&mail()).await;
+    assert_eq!(failed, Err(MailError::Misconfigured(unverified.to_owned())));
+}
+
+/// One answer for all recipients.
+fn answers(said: &'static str) -> fn(&str, usize) -> &'static str {
+    match said.split(' ').next_back().unwrap() {
+        "denied" => |_, _| "554 5.7.1 <ana@example.org>: Relay access denied",
+        "blog" => |_, _| "553 5.7.1 <blog@blog.example>: Sender address rejected: not owned by user blog",
+        "permitted" => |_, _| "550 relay not permitted",
+        "first" => |_, _| "530 5.7.0 Must issue a STARTTLS command first",
+        _ => |_, _| "550 5.7.64 TenantAttribution; Relay Access Denied",
+    }
+}
+
+#[tokio::test]
+async fn a_rule_that_refuses_one_is_his_and_one_that_refuses_all_is_ours_until_a_mail_is_taken() {
+    let relay = Relay::start(Script {
+        recipient: |address, _| {
+            if address.starts_with("blocked") { "550 5.7.1 refused by policy" } else { "250 ok" }
+        },
+        ..Script::default()
+    });
+    let smtp = smtp(relay.port);
+    let send = async |to: &str| smtp.send(&Mail { to: to.to_owned(), ..mail() }).await;
+    let refused = Err(MailError::Refused("550 5.7.1 refused by policy".to_owned()));
+    let ours = Err(MailError::Misconfigured("550 5.7.1 refused by policy".to_owned()));
+
+    assert_eq!(send("blocked@a.example").await, refused);
+    assert!(send("ana@example.org").await.is_ok());
+    assert_eq!(send("blocked@b.example").await, refused);
+    assert_eq!(send("blocked@c.example").await, refused, "the second in a row");
+    assert_eq!(send("blocked@d.example").await, ours);
+    assert_eq!(send("blocked@d.example").await, ours);
+    assert!(send("ana@example.org").await.is_ok());
+    assert_eq!(send("blocked@d.example").await, refused);
+}
+
+/// The time-out of the slow relay's client.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A relay whose first connection takes one mail and is closed, late, over the second; whose others greet late; and where a
+/// refusal comes late and nothing after it. Returns whether the client gave up what came after it in time.
+async fn slow_relay(listener: tokio::net::TcpListener, greeting: f64, refusal: f64) -> bool {
+    let mut first = true;
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        if !std::mem::take(&mut first) {
+            tokio::time::sleep(PATIENCE.mul_f64(greeting)).await;
+        }
+        let mut reply = "220 ready\r\n";
+        let mut mails = 0;
+        loop {
+            if stream.get_mut().write_all(reply.as_bytes()).await.is_err() {
+                break;
+            }
+            let mut line = String::new();
+            if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
+                break;
+            }
+            reply = match line.get(..4).unwrap_or(&line) {
+                "MAIL" if mails == 1 && greeting > 0.0 => {
+                    tokio::time::sleep(PATIENCE.mul_f64(0.5)).await;
+                    break;
+                }
+                "RCPT" if refusal > 0.0 => {
+                    tokio::time::sleep(PATIENCE.mul_f64(refusal)).await;
+                    "550 5.1.1 unknown\r\n"
+                }
+                "RSET" => {
+                    let mut rest = String::new();
+                    let given_up = tokio::time::timeout(PATIENCE.mul_f64(0.7), stream.read_line(&mut rest));
+                    return given_up.await.is_ok();
+                }
+                "DATA" => "354 go on\r\n",
+                ".\r\n" => {
+                    mails += 1;
+                    "250 taken\r\n"
+                }
+                _ if line.contains(':') || line.starts_with("EHLO") => "250 ok\r\n",
+                // The lines of the mail itself.
+                _ => "",
+            };
+        }
+    }
+}
+
+#[tokio::test]
+async fn finding_a_kept_connection_closed_and_making_another_takes_one_time_out_together() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let patient = SmtpSettings { timeout: PATIENCE, ..settings(listener.local_addr().unwrap().port()) };
+    let relay = tokio::spawn(slow_relay(listener, 0.9, 0.0));
+    let smtp = Smtp::new(patient).unwrap();
+    smtp.send(&mail_with("\r\n")).await.unwrap();
+
+    let late = smtp.send(&mail_with("\r\n")).await;
+
+    assert!(matches!(late, Err(MailError::Away(_))), "a whole time-out was left for it: {late:?}");
+    relay.abort();
+}
+
+#[tokio::test]
+async fn making_a_connection_ready_after_a_refusal_is_part_of_the_mail_s_own_time() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let patient = SmtpSettings { timeout: PATIENCE, ..settings(listener.local_addr().unwrap().port()) };
+    let relay = tokio::spawn(slow_relay(listener, 0.0, 0.8));
+    let smtp = Smtp::new(patient).unwrap();
+
+    let refused = smtp.send(&mail()).await;
+
+    assert_eq!(refused, Err(MailError::Refused("550 5.1.1 unknown".to_owned())));
+    assert!(relay.await.unwrap(), "it waited on for the answer to RSET");
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! Objects in S3: against a server that follows a script, and against a real one where there is one.
 #![cfg(feature = "s3")]
 #![expect(
-    clippy::disallowed_methods,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stderr,

@@ -70,7 +70,7 @@ fn thumbnails_of_real_pictures_in_a_bucket_are_those_of_a_folder() {
     let uploads = Arc::new(bucket("uploads", "blog", section(moto.port)));
     let thumbs = Arc::new(bucket("thumbs", "", section(moto.port)));
     let mut in_folder = TestBench::new(group(folder.clone(), folder.clone()));
-    let mut in_bucket = TestBench::new(group(uploads.clone(), thumbs.clone()));
+    let mut in_bucket = TestBench::new(group(uploads.clone(), thumbs));
     let pictures = collection();
     for (number, path) in pictures.iter().enumerate() {
         let bytes = std::fs::read(path).unwrap();

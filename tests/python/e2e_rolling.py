@@ -138,7 +138,7 @@ def stalls(store, arrivals, since, until):
     return longest
 
 
-def roll(postroom, members, environment, tell):
+def roll(postroom, members, environment, absence, tell):
     """Restarts each member in turn; returns what the others noticed meanwhile, and how long each was away."""
     noticed, away = collections.Counter(), []
     for name in MEMBERS:
@@ -150,6 +150,7 @@ def roll(postroom, members, environment, tell):
         if code != 0:
             raise RuntimeError(f"{name} ended with {code}\n{members[name].tail()}")
         stopped = time.monotonic()
+        time.sleep(absence)  # what a scheduler takes to start a pod
         members[name] = postroom.start(name, **environment(name))
         wait_until(f"{name} is ready again", members[name].ready, 60)
         wait_until(f"{name} has partitions again", lambda: owns(members[name]), 60)
@@ -205,7 +206,7 @@ def one_round(checks, given, protocol, static):
             publisher.reach(0.2)
             settled = {group: generations.of(group) for group in GROUPS}
             rolling = time.time()
-            noticed, away = roll(postroom, members, environment, tell)
+            noticed, away = roll(postroom, members, environment, given.absence, tell)
             checks.that(f"{name}: the load lasted over the whole restart", publisher.done < 1.0, f"{publisher.done}")
             over = time.time()
             rolled = {group: generations.of(group) for group in GROUPS}
@@ -264,6 +265,7 @@ def main():
     arguments.add_argument("--seconds", type=float, default=40, help="how long the producer takes, each time")
     arguments.add_argument("--protocols", default="classic", help="classic, consumer, or both with a comma")
     arguments.add_argument("--membership", default="static,dynamic", help="static, dynamic, or both with a comma")
+    arguments.add_argument("--absence", type=float, default=0, help="how long a member that was stopped stays away, in seconds")
     arguments.add_argument("-o", "--output", choices=["text", "json"], default="text")
     given = arguments.parse_args()
     if not given.kafka:

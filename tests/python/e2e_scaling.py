@@ -31,6 +31,7 @@ TOPIC = "blog.users"
 SERIES = re.compile(
     r'^postroom_consumer_lag_seconds\{group="postroom\.project",partition="(\d+)",topic="blog\.users"\} (\S+)$', re.MULTILINE
 )
+DONE = re.compile(r'^postroom_messages_total\{[^}]*group="postroom\.project"[^}]*outcome="ok"[^}]*\} (\d+)$', re.MULTILINE)
 # A report comes once a second, and its page is kept for a quarter of one.
 STALE = 1.6
 
@@ -119,7 +120,7 @@ def story(checks, cluster, postroom, store):
     metadata = next(yaml.safe_load_all(export))["spec"]["triggers"][0]["metadata"]
     found = at_place(members[0].get("/api/scale"), metadata["valueLocation"])
     checks.equal("KEDA finds the number at its place", len(held), found)
-    checks.equal("and wants as many members as need half a minute for it", 2, -(-found // int(metadata["targetValue"])))
+    checks.equal("and wants as many members as need half a minute for it", 5, -(-found // int(metadata["targetValue"])))
 
     lock.execute("ROLLBACK")
     lock.close()
@@ -127,10 +128,13 @@ def story(checks, cluster, postroom, store):
     wait_until("nothing is old any more", lambda: set(ages(members).values()) == {0.0}, 30)
     wait_until("nothing is left to do", lambda: [scale(m)[GROUP] for m in members] == [0, 0], 30)
     checks.that("both are zero when the group has caught up", True)
-    address = f"127.0.0.1:{members[0].port}"
+    # One of the two has finished at least half.
+    busiest = max(members, key=lambda member: sum(map(int, DONE.findall(member.get("/metrics")))))
+    address = f"127.0.0.1:{busiest.port}"
     measured = postroom.command("export", "keda", "--effects", "project", "--from", address).stdout
     rate = re.search(r"# (\d+) records a second × 30 s; measured: (\d+) finished in ", measured)
     checks.that("a rate is measured", rate is not None and int(rate[2]) >= 100, measured)
+    rate = rate or (0, 0, 0)
     checks.that("and makes the lag of a replica", f'lagThreshold: "{int(rate[1]) * 30}"' in measured, measured)
     checks.that("so are the partitions", f"maxReplicaCount: {have}\n" in measured, measured)
     checks.equal("healthcheck says that all is well", "ok\n", postroom.command("healthcheck", "--url", address).stdout)

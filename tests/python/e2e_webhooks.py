@@ -93,6 +93,18 @@ def story(checks, cluster, postroom, store, web, given, tell):
     checks.equal("a sick endpoint waits with its first delivery", [], [path for path, ids in tries.items() if len(ids) > 1][:5])
     checks.equal("no dead letters so far", 0, dead_letters(cluster))
 
+    subscribe(store, {"alone": f"{at}/well/alone"})
+    begin, since = time.monotonic(), len(web.deliveries)
+    for number in range(given.events):
+        blog.comment(f"row-{number:04d}", "the-quay", "reader", now)
+    blog.sent.flush()
+    wait_until("one endpoint has them all", lambda: len(web.of("well", since)) >= given.events, 300)
+    rate = given.events / (time.monotonic() - begin)
+    tell(f"{given.events} deliveries to one endpoint, one after the other: {rate:.0f}/s")
+    told |= {"one_endpoint_per_second": round(rate, 1)}
+    comments = [json.loads(one["body"])["data"]["comment_id"] for one in web.of("well", since)]
+    checks.equal("one endpoint is told in the order of events", comments, sorted(comments))
+
     subscribe(store, {"gone": f"{at}/gone/1", "well": f"{at}/well/1"})
     deliver("farewell", 1)
     wait_until("the one that is gone was told", lambda: web.of("gone"), 30)
@@ -117,6 +129,7 @@ def main():
     arguments.add_argument("--postroom", default="target/debug/postroom", help="the binary")
     arguments.add_argument("--kafka", default=os.environ.get("POSTROOM_TEST_KAFKA"), help="bootstrap address")
     arguments.add_argument("--endpoints", type=int, default=1_000)
+    arguments.add_argument("--events", type=int, default=200, help="deliveries to one endpoint")
     arguments.add_argument("-o", "--output", choices=["text", "json"], default="text")
     given = arguments.parse_args()
     if not given.kafka:

@@ -19,7 +19,7 @@ use super::*;
 
 /// Makes an authority, and a certificate of it for a name.
 fn certificates(name: &str) -> (X509, X509, PKey<Private>) {
-    let (authority, authority_key) = signed("An authority", None);
+    let (authority, authority_key) = signed(&format!("An authority of {name}"), None);
     let (certificate, key) = signed(name, Some((&authority, &authority_key)));
     (authority, certificate, key)
 }

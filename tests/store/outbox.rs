@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use postroom::adapters::store::{RequestState, SqliteStore};
 use postroom::core::{Offset, Partition, Topic, TopicPartition};
 use postroom::effects::{Changes, Notify, NotifySettings, StoreEffect, collect};
@@ -445,4 +446,23 @@ async fn whatever_happens_nothing_is_stuck_and_nothing_is_done_twice() {
         let open = "SELECT count(*) FROM requests WHERE state NOT IN (5, 6)";
         assert_eq!(count(&store, open).await, 0, "seed {seed}");
     }
+}
+
+#[tokio::test]
+async fn closing_a_row_says_at_once_that_the_next_may_be_due() {
+    let store = SqliteStore::in_memory().unwrap();
+    let relay = store.clone();
+    let told = || relay.made_way().now_or_never();
+    tell(&store, &notify(false), &[user("ann", false), post("p", "ann")]).await;
+    let due = store.take_due(now(), 10, MINUTE).await.unwrap();
+    let id = mail(&due[0]).event_id.clone();
+    let before = told();
+
+    let (ending, reply) = (RequestEnding::Done, String::new());
+    apply(&store, "mail", vec![Change::RequestClosed { id: id.clone(), ending, reply, time: now() }]).await;
+    let closed = (told(), told());
+    store.died(&id, now(), "550 no").await.unwrap();
+
+    assert_eq!((before, closed), (None, (Some(()), None)));
+    assert_eq!((told(), told()), (Some(()), None));
 }

@@ -115,9 +115,8 @@ async fn old_ids_and_finished_attempts_are_removed_and_nothing_else() {
     other.execute("UPDATE dedupe SET applied_at = applied_at - ?1 WHERE id = 'old'", [36 * day]).unwrap();
     other.execute("UPDATE dedupe SET applied_at = applied_at - ?1 WHERE id = 'new'", [34 * day]).unwrap();
 
-    let removed = store.clean().await.unwrap();
+    store.clean().await.unwrap();
 
-    assert_eq!(removed, 2);
     let left = store.query("SELECT id FROM dedupe", Vec::new()).await.unwrap();
     assert_eq!(left, [[Param::Text("new".to_owned())]]);
     assert_eq!(store.claim(GROUP, &place(0)).await.unwrap().attempts, [(Offset(5), Attempt(2))]);
@@ -155,4 +154,51 @@ async fn questions_do_not_write() {
         }
         assert_eq!(count(&store, "SELECT count(*) FROM identity").await, 1);
     }
+}
+
+#[tokio::test]
+async fn announcements_notifications_and_subscriptions_of_people_who_are_gone_do_not_stay_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("postroom.db");
+    let day = 24 * 3_600;
+    let notifications = Some(Duration::from_secs(100 * 24 * 3_600));
+    let store =
+        SqliteStore::open_with(&path, SqliteSettings { notifications, ..SqliteSettings::default() }).unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    // Of each pair one is a day older than what is kept.
+    other
+        .execute_batch(&format!(
+            "CREATE TEMP TABLE ages AS SELECT unixepoch() * 1000 AS now;
+            INSERT INTO fan_outs SELECT 'old', 'a', 'e', 5, NULL, now - 36000 * {day} FROM ages;
+            INSERT INTO fan_outs SELECT 'open', 'a', 'e', 5, '~', now - 36000 * {day} FROM ages;
+            INSERT INTO fan_outs SELECT 'new', 'a', 'e', 5, NULL, now - 34000 * {day} FROM ages;
+            INSERT INTO contacts (id, state, since, content_time) VALUES ('gone', 2, 5, 5), ('here', 1, 5, 5);
+            INSERT INTO subscriptions SELECT 'gone', 1, 1, now - 36000 * {day} FROM ages;
+            INSERT INTO subscriptions SELECT 'gone', 2, 0, now - 34000 * {day} FROM ages;
+            INSERT INTO subscriptions SELECT 'here', 1, 1, now - 36000 * {day} FROM ages;
+            INSERT INTO notifications SELECT 'here', 'post', 'old', 'e-old', now - 101000 * {day} FROM ages;
+            INSERT INTO notifications SELECT 'here', 'post', 'asked', 'e-asked', now - 101000 * {day} FROM ages;
+            INSERT INTO notifications SELECT 'here', 'post', 'new', 'e-new', now - 99000 * {day} FROM ages;
+            INSERT INTO requests (request, kind, addressee, event, state, due, not_before, requested_at)
+                SELECT 'r', 'mail', 'here', 'e-asked', 1, now, now, now FROM ages;"
+        ))
+        .unwrap();
+
+    store.clean().await.unwrap();
+    let left = async |sql: &str| {
+        let rows = store.query(sql, Vec::new()).await.unwrap();
+        rows.into_iter().map(|row| format!("{row:?}")).collect::<Vec<_>>().join(" ")
+    };
+
+    assert_eq!(left("SELECT post FROM fan_outs ORDER BY post").await, "[Text(\"new\")] [Text(\"open\")]");
+    assert_eq!(
+        left("SELECT subscriber || since FROM subscriptions ORDER BY 1").await,
+        "[Text(\"gone2\")] [Text(\"here1\")]"
+    );
+    assert_eq!(
+        left("SELECT subject FROM notifications ORDER BY 1").await,
+        "[Text(\"asked\")] [Text(\"new\")]"
+    );
+    let asked = left("EXPLAIN QUERY PLAN SELECT * FROM notifications WHERE event = 'e'").await;
+    assert!(asked.contains("notifications_by_event"), "{asked}");
 }

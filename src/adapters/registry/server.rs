@@ -134,6 +134,8 @@ impl RegistryServer {
             .timeout(settings.timeout)
             .connect_timeout(settings.timeout)
             .redirect(redirect::Policy::none())
+            // It is asked seldom: a connection that was kept may be gone by then, and a POST is not sent again.
+            .pool_max_idle_per_host(0)
             .no_proxy();
         for authority in &settings.authorities {
             let authorities = Certificate::from_pem_bundle(authority).map_err(wrong)?;

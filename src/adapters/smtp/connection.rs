@@ -32,6 +32,8 @@ pub(super) enum Failed {
 pub(super) struct Connection {
     inner: AsyncSmtpConnection,
     mails: u32,
+    /// Whether the next mail may be sent over it.
+    pub(super) is_usable: bool,
 }
 
 impl Connection {
@@ -63,7 +65,7 @@ impl Connection {
             }
             inner.auth(&mechanisms, credentials).await.map_err(|error| answered(&error))?;
         }
-        Ok(Self { inner, mails: 0 })
+        Ok(Self { inner, mails: 0, is_usable: true })
     }
 
     /// Sends one mail to one recipient. `stage` tells how far it came, also where this future is dropped.

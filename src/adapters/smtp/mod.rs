@@ -8,10 +8,12 @@ mod class;
 mod connection;
 mod line_stream;
 mod pace;
+mod storm;
+mod wording;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lettre::Address;
@@ -23,6 +25,7 @@ use tokio::time::{Instant, timeout};
 use crate::adapters::smtp::class::{Answer, Stage, class};
 use crate::adapters::smtp::connection::{Connection, Failed};
 use crate::adapters::smtp::pace::Pace;
+use crate::adapters::smtp::storm::Storm;
 use crate::config::{MailSecurity, Secret};
 use crate::ports::{Mail, MailError, MailFuture, MailReply, Mailer};
 
@@ -81,6 +84,7 @@ pub struct Smtp {
     timeout: Duration,
     pace: Pace,
     idle: Mutex<Vec<Idle>>,
+    storm: Mutex<Storm>,
 }
 
 struct Idle {
@@ -114,6 +118,7 @@ impl Smtp {
             timeout: settings.timeout,
             pace: Pace::new(settings.rate),
             idle: Mutex::new(Vec::new()),
+            storm: Mutex::new(Storm::default()),
         })
     }
 
@@ -122,47 +127,40 @@ impl Smtp {
     /// # Errors
     /// What the relay has against us, or that it is away.
     pub async fn check(&self) -> Result<(), MailError> {
-        self.connect().await.map(|connection| self.put(connection))
+        self.connect(Instant::now()).await.map(|connection| self.put(connection))
     }
 
     async fn hand_over(&self, mail: &Mail) -> Result<MailReply, MailError> {
         let recipient: Address = mail.to.parse().map_err(|error| bad_address(&mail.to, error))?;
         let sender: Address = mail.from.parse().map_err(|error| bad_address(&mail.from, error))?;
+        let begun = Instant::now();
         // A connection that waited may have been closed meanwhile: that says nothing about the relay.
         if let Some(mut waited) = self.take() {
             match self.dialogue(&mut waited, &sender, &recipient, &mail.message).await {
-                Ok(reply) => return Ok(self.keep(waited, reply)),
-                Err(Failed::Silent(stage)) => return Err(silent(stage, self.timeout)),
-                Err(Failed::Answered { stage, answer, said }) => match answer {
-                    Answer::Broken | Answer::Code(421) if stage < Stage::Content => {}
-                    Answer::Broken | Answer::Code(_) => {
-                        return Err(self.failed(waited, stage, answer, said).await);
-                    }
-                },
-                Err(Failed::Unable(why)) => return Err(self.unable(waited, why)),
+                Err(Failed::Answered { stage, answer: Answer::Broken | Answer::Code(421), .. })
+                    if stage < Stage::Content => {}
+                ended => return self.ended(waited, ended, &sender, &recipient),
             }
         }
-        let mut connection = self.connect().await?;
-        match self.dialogue(&mut connection, &sender, &recipient, &mail.message).await {
-            Ok(reply) => Ok(self.keep(connection, reply)),
-            Err(Failed::Silent(stage)) => Err(silent(stage, self.timeout)),
-            Err(Failed::Answered { stage, answer, said }) => {
-                Err(self.failed(connection, stage, answer, said).await)
-            }
-            Err(Failed::Unable(why)) => Err(self.unable(connection, why)),
-        }
+        let mut connection = self.connect(begun).await?;
+        let ended = self.dialogue(&mut connection, &sender, &recipient, &mail.message).await;
+        self.ended(connection, ended, &sender, &recipient)
     }
 
-    async fn connect(&self) -> Result<Connection, MailError> {
+    /// Connects within what is left of the time since `begun`: with the connection that turned out to be closed, getting one
+    /// takes no longer than the time-out.
+    async fn connect(&self, begun: Instant) -> Result<Connection, MailError> {
         let mut stage = Stage::Connect;
         let connecting = Connection::open(self, &mut stage);
-        match timeout(self.timeout, connecting).await {
+        match timeout(self.timeout.saturating_sub(begun.elapsed()), connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err((answer, said))) => Err(self.told(class(stage, answer, said))),
             Err(_elapsed) => Err(silent(stage, self.timeout)),
         }
     }
 
+    /// Sends one mail within the time-out. A connection whose other side refuses properly is made ready for the next mail in
+    /// the same time, or else not used again.
     async fn dialogue(
         &self,
         connection: &mut Connection,
@@ -170,34 +168,62 @@ impl Smtp {
         recipient: &Address,
         message: &[u8],
     ) -> Result<MailReply, Failed> {
+        let begun = Instant::now();
         let mut stage = Stage::Sender;
         let talking = connection.send(sender, recipient, message, &mut stage);
-        timeout(self.timeout, talking).await.unwrap_or(Err(Failed::Silent(stage)))
+        let ended = timeout(self.timeout, talking).await.unwrap_or(Err(Failed::Silent(stage)));
+        if let Err(Failed::Answered { answer: Answer::Code(code), .. }) = &ended
+            && *code != 421
+        {
+            let left = self.timeout.saturating_sub(begun.elapsed());
+            connection.is_usable = timeout(left, connection.reset()).await.is_ok_and(|reset| reset);
+        }
+        ended
     }
 
-    /// Ends a dialogue that failed. A connection whose other side answered properly is used again.
-    async fn failed(
+    /// Puts a connection back and says what a dialogue that ended means.
+    fn ended(
         &self,
-        mut connection: Connection,
-        stage: Stage,
-        answer: Answer,
-        said: String,
-    ) -> MailError {
-        let is_usable = matches!(answer, Answer::Code(code) if code != 421);
-        if is_usable && timeout(self.timeout, connection.reset()).await.is_ok_and(|reset| reset) {
-            self.put(connection);
+        connection: Connection,
+        ended: Result<MailReply, Failed>,
+        sender: &Address,
+        recipient: &Address,
+    ) -> Result<MailReply, MailError> {
+        match ended {
+            Ok(reply) => {
+                self.put(connection);
+                self.storm().taken();
+                Ok(reply)
+            }
+            Err(Failed::Silent(stage)) => Err(silent(stage, self.timeout)),
+            Err(Failed::Unable(why)) => Err(self.unable(connection, why)),
+            Err(Failed::Answered { stage, answer, said }) => {
+                if connection.is_usable && matches!(answer, Answer::Code(code) if code != 421) {
+                    self.put(connection);
+                }
+                let error = self.whose(stage, class(stage, answer, said), sender, recipient);
+                Err(self.told(error))
+            }
         }
-        self.told(class(stage, answer, said))
+    }
+
+    /// Tells refusals of the recipient or of this mail from refusals of us.
+    fn whose(&self, stage: Stage, error: MailError, sender: &Address, recipient: &Address) -> MailError {
+        let MailError::Refused(said) = error else { return error };
+        let is_ours = wording::is_about_us(&said, sender.as_ref(), recipient.as_ref())
+            || stage < Stage::Content
+                && wording::is_by_rule(&said)
+                && self.storm().is_about_us(&said, recipient.domain(), Instant::now());
+        if is_ours { MailError::Misconfigured(said) } else { MailError::Refused(said) }
+    }
+
+    fn storm(&self) -> MutexGuard<'_, Storm> {
+        self.storm.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unable(&self, connection: Connection, why: &'static str) -> MailError {
         self.put(connection);
         MailError::Refused(why.to_owned())
-    }
-
-    fn keep(&self, connection: Connection, reply: MailReply) -> MailReply {
-        self.put(connection);
-        reply
     }
 
     fn take(&self) -> Option<Connection> {
@@ -220,7 +246,7 @@ impl Smtp {
                 tracing::error!(
                     relay = %format_args!("{}:{}", self.host, self.port),
                     reply = %said,
-                    "the relay refuses our credentials or sender: mails wait until mail.username, mail.password or mail.from is mended"
+                    "the relay refuses us, not the recipient: mails wait until mail.username, mail.password or mail.from is mended, or the relay lets us send"
                 );
             }
             MailError::Refused(_)

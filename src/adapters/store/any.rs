@@ -1,12 +1,14 @@
 //! The store that the configuration chooses: the rest of the program does not know which it is.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use postroom_core::{Attempt, Offset, TopicPartition};
 
 use crate::adapters::store::{
-    NotificationRow, PositionRow, PostgresSettings, PostgresStore, RequestStory, SqliteStore, Summary,
-    ThumbnailLine,
+    NotificationRow, PositionRow, PostgresSettings, PostgresStore, RequestStory, SqliteSettings, SqliteStore,
+    Summary, ThumbnailLine, WaitingDeliveries,
 };
 use crate::config::{Config, StoreUrl};
 use crate::ports::{
@@ -55,7 +57,9 @@ impl AnyStore {
         match &config.store.url {
             StoreUrl::Sqlite(path) => {
                 let path = path.clone();
-                let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path));
+                let notifications = Some(config.store.notifications).filter(|span| !span.is_zero());
+                let settings = SqliteSettings { notifications, ..SqliteSettings::default() };
+                let opened = tokio::task::spawn_blocking(move || SqliteStore::open_with(&path, settings));
                 opened.await.map_err(|error| StoreError::Away(error.to_string()))?.map(Self::from)
             }
             StoreUrl::Postgres(url) => {
@@ -118,6 +122,14 @@ impl AnyStore {
     /// As the store's.
     pub async fn requests_of_event(&self, event: &str, limit: u32) -> Result<Vec<RequestStory>, StoreError> {
         ask!(self, store => store.requests_of_event(event, limit).await)
+    }
+
+    /// Reads what waits for each endpoint, by endpoint.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn waiting_deliveries(&self) -> Result<Vec<WaitingDeliveries>, StoreError> {
+        ask!(self, store => store.waiting_deliveries().await)
     }
 
     /// Returns up to `limit` notifications that an event caused, and how many there are.
@@ -215,6 +227,10 @@ impl FanOut for AnyStore {
 }
 
 impl Outbox for AnyStore {
+    fn made_way(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        ask!(self, store => store.made_way())
+    }
+
     fn take_due(&self, now: i64, limit: u32, lease: Duration) -> StoreFuture<'_, Vec<DueRow>> {
         ask!(self, store => store.take_due(now, limit, lease))
     }

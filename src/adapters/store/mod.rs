@@ -21,6 +21,6 @@ pub use look::{StoreLook, look};
 pub use postgres::{PostgresSettings, PostgresStore};
 pub use reading::{
     AuthorLine, NotificationRow, PositionRow, PostLine, ReasonCount, RequestAttempt, RequestState,
-    RequestStory, Summary, ThumbnailFileLine, ThumbnailLine,
+    RequestStory, Summary, ThumbnailFileLine, ThumbnailLine, WaitingDeliveries,
 };
 pub use sqlite::{SqliteSettings, SqliteStore};

@@ -111,6 +111,21 @@ pub struct ThumbnailFileLine {
     pub height: u32,
 }
 
+/// What waits for one endpoint. Times are milliseconds since the Unix epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WaitingDeliveries {
+    /// The endpoint.
+    pub endpoint: String,
+    /// How many deliveries are not at their end.
+    pub waiting: u64,
+    /// Since when the first of them waits.
+    pub since: i64,
+    /// When it is tried again, where it was put off; `None` while it is on its way.
+    pub next_at: Option<i64>,
+    /// What was said of it last.
+    pub reply: Option<String>,
+}
+
 /// What became of one request that an event caused. Times are milliseconds since the Unix epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestStory {

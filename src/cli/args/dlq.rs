@@ -55,9 +55,23 @@ pub(crate) struct DlqSelection {
     pub(crate) topic: Vec<String>,
 }
 
-/// Arguments of `dlq discard`.
+/// Which dead letters are listed, and how.
 #[derive(Args, Debug)]
-pub(crate) struct DlqDiscardArgs {
+pub(crate) struct DlqListing {
+    /// Which ones
+    #[command(flatten)]
+    pub(crate) selection: DlqSelection,
+    /// Those that were replayed or discarded, too
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+}
+
+/// Which dead letters something is done with, and by whom.
+#[derive(Args, Debug)]
+pub(crate) struct DlqOrder {
     /// These ids
     #[arg(value_name = "ID")]
     pub(crate) ids: Vec<String>,
@@ -67,13 +81,7 @@ pub(crate) struct DlqDiscardArgs {
     /// Every open letter
     #[arg(long)]
     pub(crate) all: bool,
-    /// Do it; without it the command only says what it would do
-    #[arg(long)]
-    pub(crate) yes: bool,
-    /// Why, for those who look later
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    pub(crate) why: String,
-    /// Who discards, for the record [default: the user's name]
+    /// Who does it, for the record [default: the user's name]
     #[arg(long, value_name = "NAME")]
     pub(crate) by: Option<String>,
     /// How to print
@@ -81,18 +89,26 @@ pub(crate) struct DlqDiscardArgs {
     pub(crate) output: Output,
 }
 
+/// Arguments of `dlq discard`.
+#[derive(Args, Debug)]
+pub(crate) struct DlqDiscardArgs {
+    /// Which ones
+    #[command(flatten)]
+    pub(crate) order: DlqOrder,
+    /// Do it; without it the command only says what it would do
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Why, for those who look later
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub(crate) why: String,
+}
+
 /// Arguments of `dlq groups`.
 #[derive(Args, Debug)]
 pub(crate) struct DlqGroupsArgs {
     /// Which ones
     #[command(flatten)]
-    pub(crate) selection: DlqSelection,
-    /// Those that were replayed or discarded, too
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(crate) output: Output,
+    pub(crate) listing: DlqListing,
 }
 
 /// Arguments of `dlq ls`.
@@ -100,16 +116,10 @@ pub(crate) struct DlqGroupsArgs {
 pub(crate) struct DlqLsArgs {
     /// Which ones
     #[command(flatten)]
-    pub(crate) selection: DlqSelection,
+    pub(crate) listing: DlqListing,
     /// A line for each letter instead of each cause
     #[arg(long)]
     pub(crate) each: bool,
-    /// Those that were replayed or discarded, too
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(crate) output: Output,
 }
 
 /// Arguments of `dlq show`.
@@ -129,15 +139,9 @@ pub(crate) struct DlqShowArgs {
 /// Arguments of `dlq replay`.
 #[derive(Args, Debug)]
 pub(crate) struct DlqReplayArgs {
-    /// These ids
-    #[arg(value_name = "ID")]
-    pub(crate) ids: Vec<String>,
     /// Which ones
     #[command(flatten)]
-    pub(crate) selection: DlqSelection,
-    /// Every open letter
-    #[arg(long)]
-    pub(crate) all: bool,
+    pub(crate) order: DlqOrder,
     /// Those that were replayed or discarded, too
     #[arg(long)]
     pub(crate) force: bool,
@@ -147,10 +151,4 @@ pub(crate) struct DlqReplayArgs {
     /// At most so many a second
     #[arg(long, value_name = "COUNT")]
     pub(crate) rate: Option<u32>,
-    /// Who replays, for the record [default: the user's name]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) by: Option<String>,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(crate) output: Output,
 }

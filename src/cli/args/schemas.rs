@@ -19,7 +19,7 @@ pub(crate) enum SchemasCommand {
     /// Say what changed from one schema to another
     #[command(
         long_about = "Say what changed from one schema to another, and which of them reads the other's data.\n\nA schema is a file, EVENT[@VERSION] of the folder or built in, or SUBJECT@VERSION of the registry, where `latest` is a version too. Alone, it is held against what is registered last.",
-        after_help = "Examples:\n  postroom schemas diff post.published@1 post.published@2\n  postroom schemas diff like.added/v1.avsc like.added/v2.avsc -o json\n  postroom schemas diff post.published            against the registered latest"
+        after_help = "Examples:\n  postroom schemas diff post.published@1 post.published@2\n  postroom schemas diff schemas/like.added/v1.avsc schemas/like.added/v2.avsc -o json\n  postroom schemas diff post.published            against the registered latest"
     )]
     Diff(SchemasDiffArgs),
     /// Register the schemas at the registry, and print their ids

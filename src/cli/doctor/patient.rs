@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::OnceCell;
 
-use crate::cli::effects::{groups, lacking};
+use crate::cli::effects::{groups, left_out};
 use crate::cli::failure::Failure;
 use crate::cli::fetch::get;
 use crate::cli::running::Running;
@@ -68,7 +68,7 @@ impl Patient {
         Ok(Self {
             groups: members.collect(),
             desired: desired(&config, &groups),
-            lacking: lacking(&config),
+            lacking: left_out(&config).unwrap_or_default(),
             admin: Admin::connect(&connection)?,
             connection,
             config,

@@ -281,6 +281,7 @@ const ROWS: &[Row] = &[
                 "max by (effect, state) (postroom_effect_circuit_state{job=~\"$job\",group=~\"$group\",state!=\"closed\"})" => "{{effect}} {{state}}"),
             panel!(Lines "Outbox", "Mails and deliveries that are not closed.", "short", "max(postroom_outbox_pending_rows{job=~\"$job\"})" => "pending"),
             panel!(Lines "Due and not sent off", "Age of the oldest row that is due.", "s", "time() - (max(postroom_outbox_oldest_timestamp_seconds{job=~\"$job\"}) > 0)" => "oldest"),
+            panel!(Stack "Schema registry", "Questions and what became of them; schemas that are known are not asked for.", "ops", "sum by (outcome) (rate(postroom_schema_registry_requests_total{job=~\"$job\"}[$__rate_interval]))" => "{{outcome}}"),
             panel!(Lines "Repeats that were caught", "Messages whose effects were there already.", "ops", rate!("handler", "postroom_duplicates_skipped_total") => "{{handler}}"),
         ],
     },

@@ -8,7 +8,7 @@ use crate::cli::exit::Exit;
 use crate::cli::export::{filled, indented};
 use crate::cli::failure::Failure;
 use crate::cli::settings::loaded_for_elsewhere;
-use crate::config::{Loaded, Origin};
+use crate::config::{Loaded, Origin, StoreUrl};
 
 pub(crate) fn manifests(global: &Global, arguments: &K8sArgs) -> Result<String, Failure> {
     let template = match arguments.part {
@@ -60,12 +60,14 @@ fn settings_of(file: &Path, loaded: &Loaded) -> Result<String, Failure> {
         Origin::File { line, .. } => setting.value.contains("[redacted]") && is_open(*line),
         Origin::Default | Origin::Environment(_) | Origin::Flag(_) => false,
     });
+    let in_address = matches!(&loaded.config.store.url, StoreUrl::Postgres(url) if url.has_password());
+    let open = open.map(|setting| setting.path.as_str()).or_else(|| in_address.then_some("store.url"));
     match open {
         Some(setting) => Err(Failure::new(
             Exit::Configuration,
-            format!("{} stands in {}, and a ConfigMap keeps no secret", setting.path, file.display()),
+            format!("{setting} stands in {} with a secret, and a ConfigMap keeps none", file.display()),
         )
-        .fix(format!("set {}_file = \"/run/secrets/…\" and keep it in a Secret", setting.path))),
+        .fix("take it out: a key that ends in _file names a file below /run/secrets, where the Secret is")),
         None => Ok(text),
     }
 }

@@ -1,5 +1,7 @@
 //! A ScaledObject for KEDA, with the reason beside each value.
 
+use std::num::NonZeroU32;
+
 use crate::cli::args::{Global, KedaArgs, KedaTrigger};
 use crate::cli::effects::groups;
 use crate::cli::export::filled;
@@ -17,11 +19,8 @@ pub(crate) fn scaled_object(global: &Global, arguments: &KedaArgs) -> Result<Str
         None => None,
     };
     let found = measured.as_ref().and_then(Measured::partitions);
-    let partitions = arguments
-        .partitions
-        .map(std::num::NonZeroU32::get)
-        .or(found)
-        .unwrap_or(config.topics.partitions.get());
+    let said = arguments.partitions.map(NonZeroU32::get).or(found);
+    let partitions = said.unwrap_or_else(|| config.topics.partitions.get());
     let asked = Asked { config: &config, arguments, measured: measured.as_ref(), partitions };
     let mut triggers = String::new();
     match arguments.trigger {

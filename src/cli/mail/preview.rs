@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ use crate::cli::failure::Failure;
 use crate::cli::mail::{now, stationery};
 use crate::cli::settings::loaded;
 use crate::cli::terminal::{Style, Terminal};
-use crate::config::{Sender, UrlTemplate};
+use crate::config::{Sender, UrlTemplate, written};
 use crate::effects::mail::Letter;
 use crate::event::line::Lines;
 use crate::event::{BlogEvent, MailRequested, PostPublished, time};
@@ -26,7 +27,7 @@ pub(crate) fn run(
     terminal: &mut Terminal,
 ) -> Result<Exit, Failure> {
     let mut mail = loaded(global, terminal)?.config.mail;
-    let request = request(&read(&arguments.event)?)?;
+    let (request, origin) = request(&read(&arguments.event)?)?;
     // What is not configured yet is made up, so that templates can be written before there is a relay.
     if mail.link.is_none() {
         mail.link = UrlTemplate::read("https://blog.example/{slug}").ok();
@@ -43,7 +44,32 @@ pub(crate) fn run(
         .write(&request, now())
         .map_err(|why| Failure::new(Exit::Data, format!("no mail can be made of it: {why}")))?;
     show(&letter, arguments, terminal)?;
+    if origin == Origin::Event
+        && let Some(age) = too_old(request.occurred_at, now(), mail.max_age)
+    {
+        terminal.say(&format!(
+            "{} the event is {} old, and mail.max_age = {}: no mail would be sent about it",
+            terminal.err_styled(Style::Warning, "warning:"),
+            written(age),
+            written(mail.max_age)
+        ));
+    }
     Ok(Exit::Ok)
+}
+
+/// What a preview was made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// An event that would cause a request, if it is young enough.
+    Event,
+    /// A request: whoever wrote it has decided.
+    Request,
+}
+
+/// Returns the age of an event about which no mail is asked for, in whole seconds.
+fn too_old(occurred_at: i64, now: i64, max_age: Duration) -> Option<Duration> {
+    let age = Duration::from_millis(u64::try_from(now.saturating_sub(occurred_at)).unwrap_or_default());
+    (age > max_age).then(|| Duration::from_secs(age.as_secs()))
 }
 
 fn show(letter: &Letter, arguments: &MailPreviewArgs, terminal: &mut Terminal) -> Result<(), Failure> {
@@ -93,7 +119,7 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 /// Takes the JSON as a request, or makes a request of an event that would cause one.
-fn request(text: &str) -> Result<MailRequested, Failure> {
+fn request(text: &str) -> Result<(MailRequested, Origin), Failure> {
     let data = |why: String| {
         Failure::new(Exit::Data, why)
             .fix("give a mail.requested, comment.created, post.published or user.registered as JSON; docs/mail.md shows some")
@@ -102,12 +128,15 @@ fn request(text: &str) -> Result<MailRequested, Failure> {
         serde_json::from_str(text).map_err(|error| data(format!("it is not one JSON object: {error}")))?;
     let kind = value.get("type").and_then(Value::as_str);
     if kind == Some("mail.requested") || kind.is_none() && value.get("reason").is_some() {
-        return asked_for(value).map_err(|why| data(format!("it is no mail.requested: {why}")));
+        let request = asked_for(value).map_err(|why| data(format!("it is no mail.requested: {why}")))?;
+        return Ok((request, Origin::Request));
     }
     let line = value.to_string();
     match Lines::new(line.as_bytes()).next() {
         Some(Ok(event)) => {
-            from_event(event).ok_or_else(|| data("events of this kind cause no mail".to_owned()))
+            let request = from_event(event);
+            let request = request.ok_or_else(|| data("events of this kind cause no mail".to_owned()))?;
+            Ok((request, Origin::Event))
         }
         Some(Err(error)) => Err(data(error.message)),
         None => Err(data("it is empty".to_owned())),

@@ -77,7 +77,7 @@ impl Webhooks {
         let sent = match request(&endpoint, id, (self.now)(), &delivery.body) {
             Ok(request) => context.request(DEPENDENCY, self.web.send(request)).await,
             Err(bad) => {
-                let what = format!("endpoint {}: {bad}", endpoint.id);
+                let what = format!("endpoint {:?}: {bad}", endpoint.id);
                 return Err(self.dead(id, &what, "bad_secret", context));
             }
         };
@@ -93,7 +93,7 @@ impl Webhooks {
                 if let Some(why) = self.failed(&*store, &endpoint, &text).await? {
                     return Err(self.dead(
                         id,
-                        &format!("endpoint {}: {why}", endpoint.id),
+                        &format!("endpoint {:?}: {why}", endpoint.id),
                         DISABLED,
                         context,
                     ));
@@ -108,10 +108,10 @@ impl Webhooks {
                 } else {
                     self.failed(&*store, &endpoint, &text).await?;
                 }
-                return Err(self.dead(id, &format!("endpoint {}: {text}", endpoint.id), detail, context));
+                return Err(self.dead(id, &format!("endpoint {:?}: {text}", endpoint.id), detail, context));
             }
         };
-        let said = format!("endpoint {}: {text}", endpoint.id);
+        let said = format!("endpoint {:?}: {text}", endpoint.id);
         self.later(&*store, delivery, attempt, asked, &said, context).await
     }
 

@@ -402,7 +402,7 @@ async fn what_an_endpoint_refuses_is_a_dead_letter_at_once() {
         assert_eq!((row.ending, row.attempts), (Some(RequestEnding::Dead), 1), "{code}");
         let (reason, text) = room.letters().pop().unwrap();
         assert_eq!(reason, "rejected", "{code}");
-        assert!(text.starts_with(&format!("{detail}: endpoint {id}: {code}")), "{text}");
+        assert!(text.starts_with(&format!("{detail}: endpoint {id:?}: {code}")), "{text}");
     }
     assert_eq!(host.seen().len(), 5, "no redirect was followed");
     room.end().await;
@@ -455,7 +455,7 @@ async fn what_may_pass_is_put_off_for_longer_each_time_and_given_up_after_a_day(
     assert!(room.now.load(Ordering::SeqCst) <= DUE + DAY);
     let letters = room.letters();
     assert!(letters.len() == 1 && letters[0].0 == "exhausted", "{letters:?}");
-    assert!(letters[0].1.contains("endpoint sick: 503: as told"), "{letters:?}");
+    assert!(letters[0].1.contains("endpoint \"sick\": 503: as told"), "{letters:?}");
     let ids: Vec<_> = host.seen().iter().map(|seen| seen.header("webhook-id").unwrap().to_owned()).collect();
     assert!(ids.iter().all(|id| id == "d1") && ids.len() == waits.len() + 1);
     room.end().await;
@@ -489,7 +489,7 @@ async fn an_endpoint_that_fails_for_days_is_disabled_and_says_why() {
         why.starts_with("it has failed since 2023-11-14T22:13:20") && why.contains("503: as told"),
         "{why}"
     );
-    assert!(room.letters()[0].1.contains("endpoint sick: it has failed since"), "{:?}", room.letters());
+    assert!(room.letters()[0].1.contains("endpoint \"sick\": it has failed since"), "{:?}", room.letters());
     assert_eq!(well.ending, Some(RequestEnding::Done));
     room.end().await;
 }
@@ -560,7 +560,7 @@ async fn hosts_that_break_hang_or_are_not_there_are_put_off_and_never_an_outage(
         room.subscribe(id, url).await;
         let row = room.deliver(id, id).await;
         assert!(row.not_before.is_some() && row.ending.is_none(), "{id}: {row:?}");
-        assert!(row.reply.starts_with(&format!("endpoint {id}: ")), "{row:?}");
+        assert!(row.reply.starts_with(&format!("endpoint {id:?}: ")), "{row:?}");
     }
     assert_eq!(room.letters(), []);
     room.end().await;

@@ -39,7 +39,9 @@ use deadpool_postgres::{Client, Pool};
 use postroom_core::{Attempt, Offset, TopicPartition};
 
 use self::error::Trouble;
-use crate::adapters::store::{NotificationRow, PositionRow, RequestStory, StoreLook, Summary};
+use crate::adapters::store::{
+    NotificationRow, PositionRow, RequestStory, StoreLook, Summary, WaitingDeliveries,
+};
 use crate::ports::{
     Applied, Claim, Expansion, FanOut, Guard, Param, Store, StoreError, StoreFuture, StoreId, Unit,
 };
@@ -239,6 +241,14 @@ impl PostgresStore {
     /// As the store's.
     pub async fn requests_of_event(&self, event: &str, limit: u32) -> Result<Vec<RequestStory>, StoreError> {
         in_snapshot!(self, tx => stories::requests_of_event(&tx, event, limit))
+    }
+
+    /// Reads what waits for each endpoint, by endpoint.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn waiting_deliveries(&self) -> Result<Vec<WaitingDeliveries>, StoreError> {
+        in_snapshot!(self, tx => stories::waiting_deliveries(&tx))
     }
 
     /// Returns up to `limit` notifications that an event caused, and how many there are.

@@ -224,7 +224,13 @@ async fn backlog(tx: &Transaction<'_>, now: i64) -> Result<OutboxBacklog, Troubl
     let statement = tx.prepare_cached(BACKLOG).await?;
     let row = tx.query_one(&statement, &[&now]).await?;
     let pending: i64 = row.try_get(0)?;
-    Ok(OutboxBacklog { pending: u64::try_from(pending).unwrap_or_default(), oldest_due: row.try_get(1)? })
+    let deferred: i64 = row.try_get(2)?;
+    Ok(OutboxBacklog {
+        pending: u64::try_from(pending).unwrap_or_default(),
+        oldest_due: row.try_get(1)?,
+        deferred: u64::try_from(deferred).unwrap_or_default(),
+        next_due: row.try_get(3)?,
+    })
 }
 
 /// Closes a request, with its attempt and whoever held it.
@@ -333,4 +339,6 @@ const PARK: &str = concat!(
 const BACKLOG: &str = "SELECT (SELECT count(*) FROM requests WHERE state < 6), (SELECT min(due) FROM (
         SELECT min(due) AS due FROM requests WHERE state = 1 AND kind = 'mail' AND due <= $1
         UNION ALL SELECT min(due) FROM requests WHERE state = 1 AND kind = 'webhook' AND due <= $1
-        UNION ALL SELECT min(due) FROM requests WHERE unsettled AND state = 0 AND due <= $1) oldest)";
+        UNION ALL SELECT min(due) FROM requests WHERE unsettled AND state = 0 AND due <= $1) oldest),
+    (SELECT count(*) FROM requests WHERE state = 1 AND kind IN ('mail', 'webhook') AND due > $1),
+    (SELECT min(due) FROM requests WHERE state = 1 AND kind IN ('mail', 'webhook') AND due > $1)";

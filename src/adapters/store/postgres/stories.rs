@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 
 use super::error::Trouble;
 use crate::adapters::store::requests::{State, ending_of};
-use crate::adapters::store::{RequestAttempt, RequestStory};
+use crate::adapters::store::{RequestAttempt, RequestStory, WaitingDeliveries};
 use crate::ports::StoreError;
 
 /// Reads the requests of an event with their attempts, the oldest first.
@@ -29,6 +29,25 @@ pub(super) async fn requests_of_event(
     }
     Ok(stories)
 }
+
+/// Reads what waits for each endpoint, by endpoint.
+pub(super) async fn waiting_deliveries(tx: &Transaction<'_>) -> Result<Vec<WaitingDeliveries>, Trouble> {
+    let statement = tx.prepare_cached(WAITING).await?;
+    let read = |row: &Row| {
+        Ok(WaitingDeliveries {
+            endpoint: row.try_get(0)?,
+            waiting: u64::try_from(row.try_get::<_, i64>(1)?).unwrap_or_default(),
+            since: row.try_get(2)?,
+            next_at: row.try_get(3)?,
+            reply: row.try_get(4)?,
+        })
+    };
+    tx.query(&statement, &[]).await?.iter().map(read).collect()
+}
+
+const WAITING: &str = "SELECT addressee, count(*), min(requested_at),
+        max(due) FILTER (WHERE state = 1), max(reply) FILTER (WHERE state BETWEEN 1 AND 4)
+    FROM requests WHERE kind = 'webhook' AND state < 6 GROUP BY addressee ORDER BY addressee";
 
 fn story(row: &Row) -> Result<RequestStory, Trouble> {
     let code: i64 = row.try_get("state")?;

@@ -41,10 +41,15 @@ impl Ledger for SqliteStore {
 
     fn died<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {
         let (id, why) = (id.to_owned(), why.to_owned());
-        Box::pin(self.write(move |connection| match queue::row_of(connection, &id)? {
-            Some(row) => queue::end(connection, row, RequestEnding::Dead, &why, now),
-            None => Ok(()),
-        }))
+        Box::pin(async move {
+            self.write(move |connection| match queue::row_of(connection, &id)? {
+                Some(row) => queue::end(connection, row, RequestEnding::Dead, &why, now),
+                None => Ok(()),
+            })
+            .await?;
+            self.inner.made_way.notify_one();
+            Ok(())
+        })
     }
 }
 

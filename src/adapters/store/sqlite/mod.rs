@@ -31,12 +31,15 @@ use std::time::Duration;
 
 use postroom_core::{Attempt, Offset, TopicPartition};
 use rusqlite::Connection;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
+use self::cleaning::Kept;
 use self::writer::{Work, work, write};
-use crate::adapters::store::{NotificationRow, PositionRow, RequestStory, StoreLook, Summary};
+use crate::adapters::store::{
+    NotificationRow, PositionRow, RequestStory, StoreLook, Summary, WaitingDeliveries,
+};
 use crate::ports::{
-    Applied, Claim, Expansion, FanOut, Guard, Param, Store, StoreError, StoreFuture, StoreId, Unit,
+    Applied, Change, Claim, Expansion, FanOut, Guard, Param, Store, StoreError, StoreFuture, StoreId, Unit,
 };
 
 /// The store in one SQLite file. Handles are cheap to clone; when the last one is dropped the file is closed,
@@ -53,16 +56,19 @@ pub struct SqliteSettings {
     pub busy_timeout: Duration,
     /// How long ids are kept against repeats: longer than any topic keeps its records and any replay reaches back.
     pub retention: Duration,
+    /// How long notifications are kept, by the times of their events; `None` keeps them for ever.
+    pub notifications: Option<Duration>,
     /// How many pieces of work may wait; whoever comes later waits for a place.
     pub queue: usize,
 }
 
 impl Default for SqliteSettings {
-    /// 10 seconds, 35 days, 1,024 pieces.
+    /// 10 seconds, 35 days, for ever, 1,024 pieces.
     fn default() -> Self {
         Self {
             busy_timeout: Duration::from_secs(10),
             retention: Duration::from_secs(35 * 24 * 3_600),
+            notifications: None,
             queue: 1_024,
         }
     }
@@ -71,7 +77,9 @@ impl Default for SqliteSettings {
 #[derive(Debug)]
 struct Inner {
     id: StoreId,
-    retention: Duration,
+    kept: Kept,
+    /// Told when a row of the outbox was closed: the next of its addressee may be due.
+    made_way: Notify,
     writer: Thread,
     /// Reads go to a connection of their own; tables in memory have only one.
     reader: Option<Thread>,
@@ -96,11 +104,12 @@ impl SqliteStore {
         let id = schema::migrate(&mut connection)?;
         let reads = schema::open(path, settings.busy_timeout)?;
         reads.pragma_update(None, "query_only", true).map_err(error::ours)?;
-        let SqliteSettings { queue, retention, .. } = settings;
+        let SqliteSettings { queue, retention, notifications, .. } = settings;
+        let kept = Kept { retention, notifications };
         let reader = Thread::start("store-reader", queue, move |asked| reads::serve(&reads, asked))?;
-        let writer = Thread::start("store-writer", queue, move |asked| write(&connection, asked, retention))?;
+        let writer = Thread::start("store-writer", queue, move |asked| write(&connection, asked, kept))?;
         Ok(Self {
-            inner: Arc::new(Inner { id, retention: settings.retention, writer, reader: Some(reader) }),
+            inner: Arc::new(Inner { id, kept, made_way: Notify::new(), writer, reader: Some(reader) }),
         })
     }
 
@@ -117,11 +126,12 @@ impl SqliteStore {
     /// # Errors
     /// `Unusable` where SQLite does not work at all.
     pub fn in_memory() -> Result<Self, StoreError> {
-        let SqliteSettings { busy_timeout, queue, retention } = SqliteSettings::default();
+        let SqliteSettings { busy_timeout, queue, retention, notifications } = SqliteSettings::default();
+        let kept = Kept { retention, notifications };
         let mut connection = schema::open_in_memory(busy_timeout)?;
         let id = schema::migrate(&mut connection)?;
-        let writer = Thread::start("store-writer", queue, move |asked| write(&connection, asked, retention))?;
-        Ok(Self { inner: Arc::new(Inner { id, retention, writer, reader: None }) })
+        let writer = Thread::start("store-writer", queue, move |asked| write(&connection, asked, kept))?;
+        Ok(Self { inner: Arc::new(Inner { id, kept, made_way: Notify::new(), writer, reader: None }) })
     }
 
     /// Reads the positions of all groups, by group, topic and partition.
@@ -163,6 +173,14 @@ impl SqliteStore {
         self.read(move |connection| stories::requests_of_event(connection, &event, limit)).await
     }
 
+    /// Reads what waits for each endpoint, by endpoint.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn waiting_deliveries(&self) -> Result<Vec<WaitingDeliveries>, StoreError> {
+        self.read(stories::waiting_deliveries).await
+    }
+
     /// Returns up to `limit` notifications that an event caused, and how many there are.
     ///
     /// # Errors
@@ -193,14 +211,20 @@ impl SqliteStore {
         self.read(move |connection| reads::query(connection, &sql, &params)).await
     }
 
-    /// Removes ids and attempts that nobody will ask for again; the writer does so by itself each hour. Returns
-    /// how many rows went.
+    /// Removes rows that nobody will ask for again, a few at a time; the writer does so by itself each hour. Returns how
+    /// many were removed or closed.
     ///
     /// # Errors
     /// As the store's.
     pub async fn clean(&self) -> Result<usize, StoreError> {
-        let retention = self.inner.retention;
-        self.write(move |connection| cleaning::clean(connection, retention)).await
+        let kept = self.inner.kept;
+        let (mut removed, mut next) = (0_usize, Some(0));
+        while let Some(at) = next {
+            let piece = self.write(move |connection| cleaning::piece(connection, kept, at)).await?;
+            removed = removed.saturating_add(piece.removed);
+            next = piece.next;
+        }
+        Ok(removed)
     }
 
     async fn write<V: Send + 'static>(
@@ -244,7 +268,11 @@ impl Store for SqliteStore {
                 next: claim.next,
                 attempts: Vec::new(),
             };
+            let closes = unit.changes.iter().any(|change| matches!(change, Change::RequestClosed { .. }));
             let applied = self.write(move |connection| unit::apply(connection, &own, &unit)).await?;
+            if closes && applied == Applied::Committed {
+                self.inner.made_way.notify_one();
+            }
             match applied {
                 Applied::Committed => claim.next = next.or(claim.next),
                 Applied::Duplicate | Applied::Fenced => {}

@@ -2,6 +2,8 @@
 //!
 //! Of an addressee one row is the head; what is queued behind it is not looked at until the head is closed.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
@@ -41,6 +43,10 @@ impl Outbox for SqliteStore {
     fn given_up(&self, row: i64, now: i64, why: &str) -> StoreFuture<'_, ()> {
         let why = why.to_owned();
         Box::pin(self.write(move |connection| queue::end(connection, row, RequestEnding::Dead, &why, now)))
+    }
+
+    fn made_way(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.inner.made_way.notified())
     }
 
     fn backlog(&self, now: i64) -> StoreFuture<'_, OutboxBacklog> {
@@ -205,7 +211,10 @@ fn backlog(connection: &Connection, now: i64) -> Result<OutboxBacklog, StoreErro
             .prepare_cached("SELECT count(*) FROM requests WHERE state < 6")?
             .query_row([], |row| row.get(0))?;
         let oldest_due = connection.prepare_cached(OLDEST)?.query_row([now], |row| row.get(0))?;
-        Ok(OutboxBacklog { pending: u64::try_from(pending).unwrap_or_default(), oldest_due })
+        let (deferred, next_due): (i64, _) =
+            connection.prepare_cached(DEFERRED)?.query_row([now], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let count = |rows: i64| u64::try_from(rows).unwrap_or_default();
+        Ok(OutboxBacklog { pending: count(pending), oldest_due, deferred: count(deferred), next_due })
     };
     read().map_err(ours)
 }
@@ -261,3 +270,6 @@ const WEBHOOK: &str =
 const OLDEST: &str = "SELECT min(due) FROM (
     SELECT min(due) AS due FROM requests WHERE state = 1 AND kind = 'mail' AND due <= ?1
     UNION ALL SELECT min(due) FROM requests WHERE state = 1 AND kind = 'webhook' AND due <= ?1)";
+
+const DEFERRED: &str =
+    "SELECT count(*), min(due) FROM requests WHERE state = 1 AND kind IN ('mail', 'webhook') AND due > ?1";

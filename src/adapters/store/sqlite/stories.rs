@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row};
 
 use super::error::ours;
 use crate::adapters::store::requests::{State, ending_of};
-use crate::adapters::store::{RequestAttempt, RequestStory};
+use crate::adapters::store::{RequestAttempt, RequestStory, WaitingDeliveries};
 use crate::ports::StoreError;
 
 /// Reads the requests of an event with their attempts, the oldest first.
@@ -28,6 +28,30 @@ pub(super) fn requests_of_event(
             story.attempts = statement.query_map([&story.id], attempt)?.collect::<Result<_, _>>()?;
         }
         Ok(stories)
+    };
+    read().map_err(ours)
+}
+
+/// Reads what waits for each endpoint, by endpoint.
+pub(super) fn waiting_deliveries(connection: &Connection) -> Result<Vec<WaitingDeliveries>, StoreError> {
+    let read = || {
+        connection
+            .prepare_cached(
+                "SELECT addressee, count(*) AS waiting, min(requested_at) AS since,
+                    max(CASE WHEN state = 1 THEN due END) AS next_at,
+                    max(CASE WHEN state BETWEEN 1 AND 4 THEN reply END) AS reply
+                 FROM requests WHERE kind = 'webhook' AND state < 6 GROUP BY addressee ORDER BY addressee",
+            )?
+            .query_map([], |row| {
+                Ok(WaitingDeliveries {
+                    endpoint: row.get(0)?,
+                    waiting: u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default(),
+                    since: row.get(2)?,
+                    next_at: row.get(3)?,
+                    reply: row.get(4)?,
+                })
+            })?
+            .collect::<rusqlite::Result<Vec<_>>>()
     };
     read().map_err(ours)
 }

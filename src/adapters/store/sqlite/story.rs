@@ -6,7 +6,7 @@ use super::error::ours;
 use crate::adapters::store::NotificationRow;
 use crate::ports::StoreError;
 
-/// Returns up to `limit` notifications of an event, and how many there are. Reads the whole table: only people ask.
+/// Returns up to `limit` notifications of an event, and how many there are.
 pub(super) fn notifications(
     connection: &Connection,
     event: &str,

@@ -4,9 +4,10 @@
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::cleaning;
+use super::cleaning::{self, Kept};
 use super::error::ours;
 use crate::ports::StoreError;
 
@@ -62,29 +63,47 @@ impl<V: Send, F: Fn(&Connection) -> Result<V, StoreError> + Send> Work for Asked
     clippy::disallowed_methods,
     reason = "old rows are removed by the clock: nothing else depends on it"
 )]
-pub(super) fn write(
-    connection: &Connection,
-    mut waiting: mpsc::Receiver<Box<dyn Work>>,
-    retention: Duration,
-) {
+pub(super) fn write(connection: &Connection, mut waiting: mpsc::Receiver<Box<dyn Work>>, kept: Kept) {
     let mut cleaned: Option<Instant> = None;
-    while let Some(first) = waiting.blocking_recv() {
-        // Where all processors are busy, those who are about to ask come first and share the commit.
-        std::thread::yield_now();
-        let mut batch = vec![first];
-        while batch.len() < LARGEST_BATCH
-            && let Ok(next) = waiting.try_recv()
-        {
-            batch.push(next);
+    // Where the cleaning goes on: a piece at a time, so that nobody waits for all of it.
+    let mut unclean: Option<usize> = None;
+    loop {
+        let first = match unclean {
+            None => waiting.blocking_recv().ok_or(TryRecvError::Disconnected),
+            Some(_) => waiting.try_recv(),
+        };
+        match first {
+            Ok(first) => take(connection, first, &mut waiting),
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return,
         }
-        commit_together(connection, batch);
         if cleaned.is_none_or(|at| at.elapsed() >= CLEANING_INTERVAL) {
             cleaned = Some(Instant::now());
-            if let Err(error) = cleaning::clean(connection, retention) {
-                tracing::warn!(%error, "old rows were not removed");
-            }
+            unclean = Some(0);
+        }
+        if let Some(at) = unclean {
+            unclean = cleaning::piece(connection, kept, at).map_or_else(
+                |error| {
+                    tracing::warn!(%error, "old rows were not removed");
+                    None
+                },
+                |piece| piece.next,
+            );
         }
     }
+}
+
+/// Commits what waits, up to a batch.
+fn take(connection: &Connection, first: Box<dyn Work>, waiting: &mut mpsc::Receiver<Box<dyn Work>>) {
+    // Where all processors are busy, those who are about to ask come first and share the commit.
+    std::thread::yield_now();
+    let mut batch = vec![first];
+    while batch.len() < LARGEST_BATCH
+        && let Ok(next) = waiting.try_recv()
+    {
+        batch.push(next);
+    }
+    commit_together(connection, batch);
 }
 
 /// Commits a batch and answers each piece. Where one of them took the transaction down, each gets one of its own.
@@ -141,3 +160,47 @@ fn execute(connection: &Connection, sql: &str) -> Result<(), StoreError> {
 const LARGEST_BATCH: usize = 64;
 
 const CLEANING_INTERVAL: Duration = Duration::from_secs(3_600);
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::adapters::store::sqlite::schema;
+
+    /// Looks at how many old ids are left.
+    fn look() -> (Box<dyn Work>, oneshot::Receiver<Result<u32, StoreError>>) {
+        work(|connection| {
+            connection.query_row("SELECT count(*) FROM dedupe", [], |row| row.get(0)).map_err(ours)
+        })
+    }
+
+    #[test]
+    fn whoever_asks_while_old_rows_go_waits_for_one_piece_alone() {
+        let mut connection = schema::open_in_memory(Duration::ZERO).unwrap();
+        schema::migrate(&mut connection).unwrap();
+        let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+            INSERT INTO dedupe SELECT 'group', 'id-' || i, 0 FROM n";
+        connection.execute_batch(fill).unwrap();
+        let (asked, waiting) = mpsc::channel(8);
+        let (second, answer) = look();
+        // The first one's transaction begins the cleaning; the second is asked for within it.
+        let (more, second) = (asked.clone(), Mutex::new(Some(second)));
+        let (first, _wanted) = work(move |_| {
+            let second = second.lock().unwrap().take();
+            second.into_iter().for_each(|second| drop(more.blocking_send(second)));
+            Ok(())
+        });
+        asked.try_send(first).map_err(drop).unwrap();
+        let kept = Kept { retention: Duration::from_secs(60), notifications: None };
+
+        let writer = std::thread::spawn(move || write(&connection, waiting, kept));
+        let left = answer.blocking_recv().unwrap().unwrap();
+        drop(asked);
+        writer.join().unwrap();
+
+        assert!(usize::try_from(left).unwrap() >= 5_000 - cleaning::STEP, "{left}");
+    }
+}
