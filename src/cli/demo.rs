@@ -222,7 +222,8 @@ impl Demo<'_> {
         }
         terminal.say(&format!("store    {}", running.store));
         if self.loaded.config.store.url.has_password() {
-            let how = "other commands need its password too: set store.password_file or POSTROOM_STORE__PASSWORD";
+            let how =
+                "other commands need its password too: set store.password_file or POSTROOM_STORE__PASSWORD";
             terminal.say(&format!("         {how}"));
         }
         terminal.say(&format!("mail     smtp://{}", self.sink.address()));

@@ -226,9 +226,15 @@ mod tests {
     #[test]
     fn address_without_its_password_is_an_address() {
         for (url, without) in [
-            ("postgres://me:s3cret@db:5432/blog?sslmode=require", "postgres://me@db:5432/blog?sslmode=require"),
+            (
+                "postgres://me:s3cret@db:5432/blog?sslmode=require",
+                "postgres://me@db:5432/blog?sslmode=require",
+            ),
             ("postgres://me:p@ss:word@db,db2/blog", "postgres://me@db,db2/blog"),
-            ("postgres://db/blog?user=me&password=s3cret&sslmode=require", "postgres://db/blog?user=me&sslmode=require"),
+            (
+                "postgres://db/blog?user=me&password=s3cret&sslmode=require",
+                "postgres://db/blog?user=me&sslmode=require",
+            ),
             ("postgres://me@db/blog?password=s3cret", "postgres://me@db/blog"),
             ("postgres://me@db/blog", "postgres://me@db/blog"),
             ("sqlite:postroom.db", "sqlite:postroom.db"),

@@ -282,10 +282,7 @@ async fn what_waits_for_an_endpoint_is_told_and_what_was_put_off_is_counted() {
 async fn endpoints_are_not_told_of_what_is_older_than_they_are_to_hear() {
     for store in everywhere().await {
         store.put_endpoint(endpoint("hook")).await.unwrap();
-        let effect = Notify::new(NotifySettings {
-            mail: None,
-            webhooks: Some(MINUTE),
-        });
+        let effect = Notify::new(NotifySettings { mail: None, webhooks: Some(MINUTE) });
         let at = |name: &str, occurred_at: i64| match user(name, false) {
             BlogEvent::UserRegistered(event) => {
                 BlogEvent::UserRegistered(postroom::event::UserRegistered { occurred_at, ..event })

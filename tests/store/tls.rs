@@ -70,7 +70,8 @@ impl Guarded {
         ] {
             let text = text.trim();
             let lines = format!("SELECT unnest(string_to_array('{text}', E'\\n'))");
-            direct.batch_execute(&format!("COPY ({lines}) TO '{data}/{name}'")).await.unwrap();
+            let program = format!("umask 077; cat >{data}/{name}");
+            direct.batch_execute(&format!("COPY ({lines}) TO PROGRAM '{program}'")).await.unwrap();
         }
         direct
             .batch_execute(

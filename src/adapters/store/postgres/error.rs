@@ -116,7 +116,11 @@ fn is_refusal(error: &tokio_postgres::Error) -> bool {
     let talked = REFUSALS.iter().any(|words| kind.starts_with(words));
     let causes = || std::iter::successors(error.source(), |cause| (*cause).source());
     // OpenSSL tells an end in the middle of the handshake as one of its own errors.
-    talked && !causes().any(|cause| is_of_the_wire(cause) || cause.to_string().contains("unexpected eof"))
+    talked && !causes().any(|cause| is_of_the_wire(cause) || is_of_an_end(cause))
+}
+
+fn is_of_an_end(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.to_string().to_ascii_lowercase().contains("unexpected eof")
 }
 
 fn is_of_the_wire(cause: &(dyn std::error::Error + 'static)) -> bool {
