@@ -19,9 +19,9 @@ pub(crate) struct Running {
     pub(crate) http: Option<String>,
     /// The store's file.
     pub(crate) store: String,
-    /// What is set of how endpoints are reached: paths and values.
+    /// What is set of mail, objects and how endpoints are reached: paths and values.
     #[serde(default)]
-    pub(crate) webhooks: Vec<(String, String)>,
+    pub(crate) settings: Vec<(String, String)>,
 }
 
 /// The file of a running demo, removed when dropped.

@@ -82,7 +82,8 @@ impl fmt::Display for PostgresUrl {
             Some((name, false)) => write!(f, "{name}@")?,
             None => {}
         }
-        let shown = if has_password_parameter(rest) { rest.split('?').next().unwrap_or_default() } else { rest };
+        let shown =
+            if has_password_parameter(rest) { rest.split('?').next().unwrap_or_default() } else { rest };
         f.write_str(shown)
     }
 }
@@ -113,9 +114,12 @@ impl Leaf for StoreUrl {
         };
         match scheme {
             "sqlite" if rest.is_empty() => Err(Refusal::new("names no file", fix)),
-            "sqlite" if rest.trim_start_matches('/').starts_with(":memory:") || rest.starts_with("file:") => Err(
-                Refusal::new("is no file: positions and effects would be lost, or counted twice", "write \"sqlite:PATH\""),
-            ),
+            "sqlite" if rest.trim_start_matches('/').starts_with(":memory:") || rest.starts_with("file:") => {
+                Err(Refusal::new(
+                    "is no file: positions and effects would be lost, or counted twice",
+                    "write \"sqlite:PATH\"",
+                ))
+            }
             "sqlite" => Ok(Self::Sqlite(PathBuf::from(rest.strip_prefix("//").unwrap_or(rest)))),
             // The rest may hold a password: it is not repeated.
             "postgres" | "postgresql" if !rest.starts_with("//") => {
@@ -204,7 +208,10 @@ mod tests {
             assert_eq!(url.to_string(), shown);
             assert!(!format!("{url:?}").contains("s3cret"));
             let StoreUrl::Postgres(url) = url else { continue };
-            assert_eq!(url.has_password(), url.expose() != shown.replace("postgres:", "postgresql:") && url.expose() != shown);
+            assert_eq!(
+                url.has_password(),
+                url.expose() != shown.replace("postgres:", "postgresql:") && url.expose() != shown
+            );
         }
     }
 
