@@ -210,7 +210,7 @@ impl Demo<'_> {
             http: self.serving.http.as_ref().map(|http| http.address().to_string()),
             store: self.loaded.config.store.url.without_password(),
             schema: Some(self.loaded.config.store.schema.clone()),
-            webhooks: webhooks(self.loaded),
+            settings: told(self.loaded),
         }
     }
 
@@ -230,12 +230,16 @@ impl Demo<'_> {
     }
 }
 
-/// What is set under `[webhooks]`, as a flag would say it.
-fn webhooks(loaded: &Loaded) -> Vec<(String, String)> {
+/// What is set of mail, objects and webhooks, as a flag would say it: never a secret.
+fn told(loaded: &Loaded) -> Vec<(String, String)> {
     let set = loaded.settings.iter().filter(|setting| setting.origin != Origin::Default);
-    let ours = set.filter(|setting| setting.path.starts_with("webhooks."));
+    let ours =
+        set.filter(|setting| setting.path.starts_with("webhooks.") || TOLD.contains(&setting.path.as_str()));
     ours.map(|setting| (setting.path.clone(), setting.value.trim_matches('"').to_owned())).collect()
 }
+
+/// What other commands are told beside `[webhooks]`.
+const TOLD: [&str; 5] = ["mail.from", "mail.relay", "mail.security", "objects.source", "objects.target"];
 
 /// How the playing went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,9 +23,9 @@ pub(crate) struct Running {
     /// The store's schema.
     #[serde(default)]
     pub(crate) schema: Option<String>,
-    /// What is set of how endpoints are reached: paths and values.
+    /// What is set of mail, objects and how endpoints are reached: paths and values.
     #[serde(default)]
-    pub(crate) webhooks: Vec<(String, String)>,
+    pub(crate) settings: Vec<(String, String)>,
 }
 
 /// The file of a running demo, removed when dropped.

@@ -137,8 +137,10 @@ pub(super) struct Unfit(pub(super) String);
 /// Says what went wrong in one line, with the server's own words.
 fn text(error: &tokio_postgres::Error) -> String {
     if let Some(server) = error.as_db_error() {
-        let detail =
-            server.detail().map(|detail| format!(" ({})", detail.replace('\n', " "))).unwrap_or_default();
+        // Of data that do not fit the detail shows the data: addresses of people, whole rows.
+        let shows_data = ["22", "23", "44"].iter().any(|class| server.code().code().starts_with(class));
+        let detail = server.detail().filter(|_| !shows_data);
+        let detail = detail.map(|detail| format!(" ({})", detail.replace('\n', " "))).unwrap_or_default();
         return format!("{}{detail} [{}]", server.message(), server.code().code());
     }
     let mut text = error.to_string();
