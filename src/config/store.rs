@@ -62,15 +62,15 @@ impl PostgresUrl {
 
     /// Returns the address without its password, for those who have it from elsewhere.
     pub(crate) fn without_password(&self) -> String {
-        let authority = self.authority();
-        let mut url = self.0.clone();
-        if let Some((user, hosts)) = authority.rsplit_once('@') {
-            let name = user.split(':').next().unwrap_or_default();
-            url = url.replacen(authority, &format!("{name}@{hosts}"), 1);
-        }
-        let Some((base, query)) = url.split_once('?') else { return url };
-        let kept: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("password=")).collect();
-        if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) }
+        let (scheme, _) = self.0.split_once("://").unwrap_or_default();
+        let (user, rest) = self.parts();
+        let name =
+            user.map(|user| format!("{}@", user.split(':').next().unwrap_or_default())).unwrap_or_default();
+        let (base, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let kept: Vec<_> =
+            query.split('&').filter(|pair| !pair.is_empty() && !names_a_password(pair)).collect();
+        let (mark, query) = if kept.is_empty() { ("", String::new()) } else { ("?", kept.join("&")) };
+        format!("{scheme}://{name}{base}{mark}{query}")
     }
 
     /// Says whether the address itself holds a password.
@@ -82,7 +82,10 @@ impl PostgresUrl {
 
 /// Parameters of an address may be written with escapes.
 fn has_password_parameter(rest: &str) -> bool {
-    let query = rest.split_once('?').map_or("", |(_, query)| query);
+    names_a_password(rest.split_once('?').map_or("", |(_, query)| query))
+}
+
+fn names_a_password(query: &str) -> bool {
     url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name.contains("password"))
 }
 
