@@ -128,6 +128,9 @@ impl Observer {
                     Finish::Duplicate => Ending::Duplicate,
                 };
                 self.metrics.finished(topic.as_str(), event_type, ending, *count);
+                if topic.as_str() == &*self.desk.retry_topic {
+                    self.metrics.letters().replayed(self.desk.source_of(event_type), ending, *count);
+                }
             }
         }
     }
