@@ -62,15 +62,14 @@ impl PostgresUrl {
 
     /// Returns the address without its password, for those who have it from elsewhere.
     pub(crate) fn without_password(&self) -> String {
-        let authority = self.authority();
-        let mut url = self.0.clone();
-        if let Some((user, hosts)) = authority.rsplit_once('@') {
-            let name = user.split(':').next().unwrap_or_default();
-            url = url.replacen(authority, &format!("{name}@{hosts}"), 1);
-        }
-        let Some((base, query)) = url.split_once('?') else { return url };
-        let kept: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("password=")).collect();
-        if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) }
+        let (user, rest) = self.parts();
+        let name =
+            user.map_or_else(String::new, |user| format!("{}@", user.split(':').next().unwrap_or_default()));
+        let Some((base, query)) = rest.split_once('?') else { return format!("postgres://{name}{rest}") };
+        let kept: Vec<_> =
+            query.split('&').filter(|pair| !has_password_parameter(&format!("?{pair}"))).collect();
+        let mark = if kept.is_empty() { "" } else { "?" };
+        format!("postgres://{name}{base}{mark}{}", kept.join("&"))
     }
 
     /// Says whether the address itself holds a password.
