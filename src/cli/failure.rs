@@ -119,7 +119,8 @@ impl From<StoreError> for Failure {
                 Self::new(Exit::Unavailable, what).fix("start the database, or correct store.url")
             }
             StoreError::Refused(_) => Self::new(Exit::Internal, what),
-            StoreError::Unusable(_) => Self::new(Exit::Configuration, what).fix("check store.url"),
+            StoreError::Unusable(_) => Self::new(Exit::Configuration, what)
+                .fix("check store.url, and store.password if it is PostgreSQL"),
         }
     }
 }
