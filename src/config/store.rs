@@ -62,15 +62,16 @@ impl PostgresUrl {
 
     /// Returns the address without its password, for those who have it from elsewhere.
     pub(crate) fn without_password(&self) -> String {
-        let authority = self.authority();
-        let mut url = self.0.clone();
-        if let Some((user, hosts)) = authority.rsplit_once('@') {
-            let name = user.split(':').next().unwrap_or_default();
-            url = url.replacen(authority, &format!("{name}@{hosts}"), 1);
-        }
-        let Some((base, query)) = url.split_once('?') else { return url };
-        let kept: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("password=")).collect();
-        if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) }
+        let scheme = self.0.split_once("://").map_or("postgres", |(scheme, _)| scheme);
+        let (user, rest) = self.parts();
+        let name = user.map(|user| user.split(':').next().unwrap_or_default());
+        let name = name.map(|name| format!("{name}@")).unwrap_or_default();
+        let (base, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let kept =
+            query.split('&').filter(|pair| !pair.is_empty() && !has_password_parameter(&format!("?{pair}")));
+        let kept = kept.collect::<Vec<_>>().join("&");
+        let query = if kept.is_empty() { kept } else { format!("?{kept}") };
+        format!("{scheme}://{name}{base}{query}")
     }
 
     /// Says whether the address itself holds a password.
