@@ -62,14 +62,16 @@ impl PostgresUrl {
 
     /// Returns the address without its password, for those who have it from elsewhere.
     pub(crate) fn without_password(&self) -> String {
+        let scheme = self.0.split_once("://").map_or("postgres", |(scheme, _)| scheme);
         let (user, rest) = self.parts();
-        let name =
-            user.map_or_else(String::new, |user| format!("{}@", user.split(':').next().unwrap_or_default()));
-        let Some((base, query)) = rest.split_once('?') else { return format!("postgres://{name}{rest}") };
-        let kept: Vec<_> =
-            query.split('&').filter(|pair| !has_password_parameter(&format!("?{pair}"))).collect();
-        let mark = if kept.is_empty() { "" } else { "?" };
-        format!("postgres://{name}{base}{mark}{}", kept.join("&"))
+        let name = user.map(|user| user.split(':').next().unwrap_or_default());
+        let name = name.map(|name| format!("{name}@")).unwrap_or_default();
+        let (base, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let kept =
+            query.split('&').filter(|pair| !pair.is_empty() && !has_password_parameter(&format!("?{pair}")));
+        let kept = kept.collect::<Vec<_>>().join("&");
+        let query = if kept.is_empty() { kept } else { format!("?{kept}") };
+        format!("{scheme}://{name}{base}{query}")
     }
 
     /// Says whether the address itself holds a password.
