@@ -62,15 +62,13 @@ impl PostgresUrl {
 
     /// Returns the address without its password, for those who have it from elsewhere.
     pub(crate) fn without_password(&self) -> String {
-        let authority = self.authority();
-        let mut url = self.0.clone();
-        if let Some((user, hosts)) = authority.rsplit_once('@') {
-            let name = user.split(':').next().unwrap_or_default();
-            url = url.replacen(authority, &format!("{name}@{hosts}"), 1);
-        }
-        let Some((base, query)) = url.split_once('?') else { return url };
-        let kept: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("password=")).collect();
-        if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) }
+        let (user, rest) = self.parts();
+        let name = user.map(|user| user.split(':').next().unwrap_or_default());
+        let (base, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let is_kept = |pair: &&str| !pair.is_empty() && !has_password_parameter(&format!("?{pair}"));
+        let kept: Vec<_> = query.split('&').filter(is_kept).collect();
+        let (at, mark) = (if name.is_some() { "@" } else { "" }, if kept.is_empty() { "" } else { "?" });
+        format!("postgres://{}{at}{base}{mark}{}", name.unwrap_or_default(), kept.join("&"))
     }
 
     /// Says whether the address itself holds a password.
@@ -253,7 +251,8 @@ mod tests {
                 "postgres://me:s3cret@db:5432/blog?sslmode=require",
                 "postgres://me@db:5432/blog?sslmode=require",
             ),
-            ("postgres://me:p@ss:word@db,db2/blog", "postgres://me@db,db2/blog"),
+            ("postgres://me:p@ss:word/?@db,db2/blog", "postgres://me@db,db2/blog"),
+            ("postgres://me@db/blog?pass%77ord=s3cret", "postgres://me@db/blog"),
             (
                 "postgres://db/blog?user=me&password=s3cret&sslmode=require",
                 "postgres://db/blog?user=me&sslmode=require",
