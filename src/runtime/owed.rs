@@ -9,10 +9,12 @@ use postroom_core::{Offset, TopicPartition};
 use crate::event::RawRecord;
 use crate::ports::{Change, Epoch};
 
+type Held = BTreeMap<(TopicPartition, Offset), (Epoch, Vec<Change>)>;
+
 /// The changes of handlers that ended well, by record. In this process alone: what it holds when it dies is done again.
 #[derive(Default)]
 pub(crate) struct Owed {
-    held: Mutex<BTreeMap<(TopicPartition, Offset), (Epoch, Vec<Change>)>>,
+    held: Mutex<Held>,
 }
 
 impl Owed {
@@ -38,7 +40,7 @@ impl Owed {
         (of == epoch).then_some(changes)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(TopicPartition, Offset), (Epoch, Vec<Change>)>> {
+    fn lock(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -57,8 +57,6 @@ CREATE TRIGGER peer_comments AFTER INSERT OR UPDATE OF state, since ON comments 
 def config(kafka, folder, url, sink):
     sqlite = f'url = "sqlite:{folder}/postroom.db"'
     return member_config(kafka, folder, SESSION).replace(sqlite, f'url = "{url}"') + f"""
-notifications = "0s" # the history is years old
-
 [mail]
 relay = "{sink.address}"
 security = "plaintext"

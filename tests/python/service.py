@@ -16,7 +16,7 @@ def free_port():
 
 
 def member_config(kafka, folder, session=6):
-    """What every test's members share: a short session, a short drain, a store in the test's folder."""
+    """What every test's members share: a short session, a short drain, a store in the test's folder, for events that are years old."""
     return f"""
 [kafka]
 brokers = "{kafka}"
@@ -27,6 +27,7 @@ deadline = "5s"
 
 [store]
 url = "sqlite:{folder}/postroom.db"
+notifications = "0s"
 """
 
 
