@@ -62,15 +62,16 @@ impl PostgresUrl {
 
     /// Returns the address without its password, for those who have it from elsewhere.
     pub(crate) fn without_password(&self) -> String {
-        let (scheme, _) = self.0.split_once("://").unwrap_or_default();
+        let scheme = self.0.split_once("://").map_or("postgres", |(scheme, _)| scheme);
         let (user, rest) = self.parts();
-        let name =
-            user.map(|user| format!("{}@", user.split(':').next().unwrap_or_default())).unwrap_or_default();
+        let name = user.map(|user| user.split(':').next().unwrap_or_default());
+        let name = name.map(|name| format!("{name}@")).unwrap_or_default();
         let (base, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let kept: Vec<_> =
-            query.split('&').filter(|pair| !pair.is_empty() && !names_a_password(pair)).collect();
-        let (mark, query) = if kept.is_empty() { ("", String::new()) } else { ("?", kept.join("&")) };
-        format!("{scheme}://{name}{base}{mark}{query}")
+        let kept =
+            query.split('&').filter(|pair| !pair.is_empty() && !has_password_parameter(&format!("?{pair}")));
+        let kept = kept.collect::<Vec<_>>().join("&");
+        let query = if kept.is_empty() { kept } else { format!("?{kept}") };
+        format!("{scheme}://{name}{base}{query}")
     }
 
     /// Says whether the address itself holds a password.
@@ -82,10 +83,7 @@ impl PostgresUrl {
 
 /// Parameters of an address may be written with escapes.
 fn has_password_parameter(rest: &str) -> bool {
-    names_a_password(rest.split_once('?').map_or("", |(_, query)| query))
-}
-
-fn names_a_password(query: &str) -> bool {
+    let query = rest.split_once('?').map_or("", |(_, query)| query);
     url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name.contains("password"))
 }
 

@@ -99,7 +99,9 @@ fn take(
     fetched: &mut Fetched,
     patience: Duration,
 ) -> Result<Polled, EdgeError> {
-    match consumer.poll(patience) {
+    let polled = consumer.poll(patience);
+    EdgeCounters::add(&context.counters.polls);
+    match polled {
         Some(Ok(message)) => {
             fetched.take(context, &message);
             Ok(Polled::Something)

@@ -11,6 +11,7 @@ mod ending;
 mod group;
 mod helpers;
 mod inbox;
+mod kept;
 mod letters;
 mod logs;
 mod noting;

@@ -52,9 +52,9 @@ class Postroom:
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "RUST_BACKTRACE") if name in os.environ}
         return {**kept, "HOME": str(self.folder), "NO_COLOR": "1", **more}
 
-    def start(self, name, **more):
-        """Starts a member; `more` goes into its environment."""
-        member = Member(self, name, more)
+    def start(self, name, port=None, **more):
+        """Starts a member, where it is to be found at a port if one is given; `more` goes into its environment."""
+        member = Member(self, name, more, port)
         self.members.append(member)
         return member
 
@@ -66,9 +66,9 @@ class Postroom:
 class Member:
     """One running `postroom run`."""
 
-    def __init__(self, postroom, name, more):
+    def __init__(self, postroom, name, more, port=None):
         self.name = name
-        self.port = free_port()
+        self.port = port or free_port()
         self.log = postroom.folder / f"{name}.log"
         words = [postroom.binary, "run", "-c", str(postroom.config)]
         environment = postroom.environment(POSTROOM_HTTP__LISTEN=f"127.0.0.1:{self.port}", **more)

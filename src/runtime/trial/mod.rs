@@ -250,6 +250,7 @@ fn metrics_on(board: &Arc<Board>) -> Arc<GroupMetrics> {
         handler: "likes".to_owned(),
         topics: topics.to_vec(),
         dependencies: vec!["store".to_owned()],
+        dead_letters: Vec::new(),
         poll_interval_limit: Duration::from_secs(300),
     };
     Arc::new(metrics.group(&shape).unwrap())
