@@ -8,7 +8,7 @@ COPY . .
 # Crates and what was compiled of them stay in caches of the builder: a change of src/ compiles Postroom alone.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/postroom/target \
-    cargo build --release --locked --package postroom --bin postroom \
+    cargo build --release --locked --package postroom --bin postroom --features s3 \
     && strip target/release/postroom && cp target/release/postroom /postroom/postroom.bin
 
 FROM debian:12-slim

@@ -6,6 +6,8 @@ use postroom_core::{
     Class, DeadLetter, Failure, Generation, Offset, Partition, Reason, Ticket, Topic, TopicPartition,
 };
 
+use sha2::{Digest, Sha256};
+
 use crate::codec::Outgoing;
 use crate::config::Config;
 use crate::event::{
@@ -69,12 +71,20 @@ impl Hopeless {
         Self { row, reason: Reason::Invalid, why, record }
     }
 
-    /// Makes the letter. Nothing was published, so the place in its id is the row's number, below zero: no record's
-    /// letter has the same, and one that is written twice is one letter.
+    /// Returns the place in the letter's id. Nothing was published, so it is below zero, where no record's is; and it comes
+    /// from the request's id and not from the row's number, which a store that is made anew would give once more.
+    pub(super) fn place(&self) -> Offset {
+        let id = self.record.headers.iter().find(|(name, _)| name == "ce_id");
+        let id = id.and_then(|(_, id)| id.as_deref()).unwrap_or_default();
+        let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = Sha256::digest(id).into();
+        Offset(i64::from_be_bytes([a, b, c, d, e, f, g, h]) | i64::MIN)
+    }
+
+    /// Makes the letter. One that is written twice is one letter.
     pub(super) fn letter(&self) -> Option<DeadLetter<RawRecord>> {
         let Outgoing { topic, key, headers, value, timestamp } = &self.record;
         let partition = TopicPartition::new(Topic::new(topic), Partition(0));
-        let offset = Offset(self.row.saturating_neg());
+        let offset = self.place();
         let mut batch = RawBatchBuilder::new(partition.clone());
         let parts = RawParts { offset, timestamp: *timestamp, key: key.as_deref(), value: value.as_deref() };
         batch.push(parts, headers.iter().map(|(name, value)| RawHeader { name, value: value.as_deref() }));
