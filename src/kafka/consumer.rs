@@ -5,8 +5,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use postroom_core::Input;
+use postroom_dequeue::Dequeue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
 
 use crate::kafka::client::Reach;
 use crate::kafka::commands::Commits;
@@ -24,10 +26,16 @@ pub(crate) fn run(consumer: BaseConsumer<EdgeContext>) {
     let started = context.committer.start(Arc::downgrade(&consumer));
     let result = started
         .map_err(|error| EdgeError::Client(format!("no thread to commit on: {error}")))
-        .and_then(|()| begin(&consumer, &context))
-        .and_then(|()| poll_until_closed(&consumer, &context));
+        .and_then(|()| poll(&consumer, &context));
     let closed = close(consumer, &context, result.is_err());
     context.emit(EdgeEvent::Stopped(result.and(closed)));
+}
+
+fn poll(consumer: &Arc<BaseConsumer<EdgeContext>>, context: &EdgeContext) -> Result<(), EdgeError> {
+    let queue = Dequeue::new(consumer, |context| &context.forward, ROUND);
+    let mut queue = queue.ok_or_else(|| EdgeError::Client("the client gave no queue".to_owned()))?;
+    begin(consumer, context)?;
+    poll_until_closed(&mut queue, consumer, context)
 }
 
 fn begin(consumer: &BaseConsumer<EdgeContext>, context: &EdgeContext) -> Result<(), EdgeError> {
@@ -41,7 +49,11 @@ fn begin(consumer: &BaseConsumer<EdgeContext>, context: &EdgeContext) -> Result<
     consumer.subscribe(&topics).map_err(|error| errors::of_request(&error))
 }
 
-fn poll_until_closed(consumer: &BaseConsumer<EdgeContext>, context: &EdgeContext) -> Result<(), EdgeError> {
+fn poll_until_closed(
+    queue: &mut Dequeue<EdgeContext>,
+    consumer: &BaseConsumer<EdgeContext>,
+    context: &EdgeContext,
+) -> Result<(), EdgeError> {
     let mut fetched = Fetched::new();
     loop {
         let commands = context.commands(Duration::ZERO);
@@ -53,63 +65,45 @@ fn poll_until_closed(consumer: &BaseConsumer<EdgeContext>, context: &EdgeContext
             return Ok(());
         }
         wait_for_the_driver(consumer, context);
-        if drain_ready(consumer, context, &mut fetched)? == Round::Busy {
+        serve(consumer, context, &mut fetched)?;
+        let mut errors = Vec::new();
+        let taken = queue.take(|message| fetched.take_or(context, message, &mut errors));
+        if taken == ROUND {
             fetched.flush_old(context);
         } else {
             fetched.flush(context);
             let seeking = context.seek_pending(consumer);
             let patience = if seeking { SHORT_POLL } else { LONG_POLL };
-            take(consumer, context, &mut fetched, patience)?;
+            queue.wait(patience, |message| fetched.take_or(context, message, &mut errors));
+        }
+        for error in errors {
+            fetched.flush(context);
+            react(consumer, context, &error)?;
         }
         answer_verified(context);
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Round {
-    /// Nothing more was ready.
-    Empty,
-    /// There may be more, but it is time to look at the commands.
-    Busy,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Polled {
-    Something,
-    Nothing,
-}
-
-/// Takes what is ready, up to a round's worth.
-fn drain_ready(
+/// Serves rebalances and what the client says of itself. No record comes this way.
+fn serve(
     consumer: &BaseConsumer<EdgeContext>,
     context: &EdgeContext,
     fetched: &mut Fetched,
-) -> Result<Round, EdgeError> {
-    for _ in 0..ROUND {
-        if take(consumer, context, fetched, Duration::ZERO)? == Polled::Nothing {
-            return Ok(Round::Empty);
+) -> Result<(), EdgeError> {
+    while let Some(event) = consumer.poll(Duration::ZERO) {
+        fetched.flush(context);
+        match event {
+            Ok(record) => {
+                let (partition, offset) = (record.partition(), record.offset());
+                return Err(EdgeError::Client(format!(
+                    "record {offset} of {} [{partition}] came beside its queue",
+                    record.topic()
+                )));
+            }
+            Err(error) => react(consumer, context, &error)?,
         }
     }
-    Ok(Round::Busy)
-}
-
-fn take(
-    consumer: &BaseConsumer<EdgeContext>,
-    context: &EdgeContext,
-    fetched: &mut Fetched,
-    patience: Duration,
-) -> Result<Polled, EdgeError> {
-    match consumer.poll(patience) {
-        Some(Ok(message)) => {
-            fetched.take(context, &message);
-            Ok(Polled::Something)
-        }
-        Some(Err(error)) => {
-            fetched.flush(context);
-            react(consumer, context, &error).map(|()| Polled::Something)
-        }
-        None => Ok(Polled::Nothing),
-    }
+    Ok(())
 }
 
 fn react(
@@ -236,7 +230,7 @@ fn leave(consumer: Arc<BaseConsumer<EdgeContext>>, context: &EdgeContext) -> Res
 }
 
 /// How many records are taken before the commands are looked at.
-const ROUND: usize = 256;
+const ROUND: usize = 512;
 const LONG_POLL: Duration = Duration::from_millis(50);
 const SHORT_POLL: Duration = Duration::from_millis(5);
 /// How long a close without a deadline may take.
