@@ -7,18 +7,11 @@ use rdkafka::bindings as native;
 use rdkafka::error::{IsError, KafkaError};
 use rdkafka::types::{RDKafkaHeaders, RDKafkaMessage, RDKafkaRespErr};
 
-/// A message that is freed when it is dropped.
+/// A message that is freed when it is dropped. Came from a queue of librdkafka, as nobody else's; `None` is a null pointer.
+#[repr(transparent)]
 pub(crate) struct Owned(NonNull<RDKafkaMessage>);
 
 impl Owned {
-    /// Takes a message; `None` for a null pointer.
-    ///
-    /// # Safety
-    /// `message` is null, or came from a queue of librdkafka and is passed on to nobody else.
-    pub(crate) unsafe fn new(message: *mut RDKafkaMessage) -> Option<Self> {
-        NonNull::new(message).map(Self)
-    }
-
     /// Looks at it: a record, or what went wrong with its partition.
     pub(crate) fn read(&self) -> Result<Message<'_>, KafkaError> {
         // SAFETY: it was not freed yet, and nobody writes to it.

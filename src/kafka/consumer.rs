@@ -22,20 +22,21 @@ use crate::ports::{EdgeError, EdgeEvent};
 /// Polls until it is told to close or cannot go on; ends with `Stopped`.
 pub(crate) fn run(consumer: BaseConsumer<EdgeContext>) {
     let context = Arc::clone(consumer.context());
-    let consumer = Arc::new(consumer);
-    let started = context.committer.start(Arc::downgrade(&consumer));
-    let result = started
-        .map_err(|error| EdgeError::Client(format!("no thread to commit on: {error}")))
-        .and_then(|()| poll(&consumer, &context));
-    let closed = close(consumer, &context, result.is_err());
-    context.emit(EdgeEvent::Stopped(result.and(closed)));
+    let result = match Dequeue::new(consumer, |context| &context.forward, ROUND) {
+        Some(queue) => poll_and_close(queue, &context),
+        None => Err(EdgeError::Client("the client gave no queue".to_owned())),
+    };
+    context.emit(EdgeEvent::Stopped(result));
 }
 
-fn poll(consumer: &Arc<BaseConsumer<EdgeContext>>, context: &EdgeContext) -> Result<(), EdgeError> {
-    let queue = Dequeue::new(consumer, |context| &context.forward, ROUND);
-    let mut queue = queue.ok_or_else(|| EdgeError::Client("the client gave no queue".to_owned()))?;
-    begin(consumer, context)?;
-    poll_until_closed(&mut queue, consumer, context)
+fn poll_and_close(mut queue: Dequeue<EdgeContext>, context: &Arc<EdgeContext>) -> Result<(), EdgeError> {
+    let started = context.committer.start(Arc::downgrade(queue.consumer()));
+    let result = started
+        .map_err(|error| EdgeError::Client(format!("no thread to commit on: {error}")))
+        .and_then(|()| begin(queue.consumer(), context))
+        .and_then(|()| poll_until_closed(&mut queue, context));
+    let closed = close(queue, context, result.is_err());
+    result.and(closed)
 }
 
 fn begin(consumer: &BaseConsumer<EdgeContext>, context: &EdgeContext) -> Result<(), EdgeError> {
@@ -49,12 +50,11 @@ fn begin(consumer: &BaseConsumer<EdgeContext>, context: &EdgeContext) -> Result<
     consumer.subscribe(&topics).map_err(|error| errors::of_request(&error))
 }
 
-fn poll_until_closed(
-    queue: &mut Dequeue<EdgeContext>,
-    consumer: &BaseConsumer<EdgeContext>,
-    context: &EdgeContext,
-) -> Result<(), EdgeError> {
+fn poll_until_closed(queue: &mut Dequeue<EdgeContext>, context: &EdgeContext) -> Result<(), EdgeError> {
+    let consumer = &Arc::clone(queue.consumer());
     let mut fetched = Fetched::new();
+    let mut errors = Vec::new();
+    let mut more = false;
     loop {
         let commands = context.commands(Duration::ZERO);
         context.execute(consumer, commands, Commits::InBackground);
@@ -65,18 +65,19 @@ fn poll_until_closed(
             return Ok(());
         }
         wait_for_the_driver(consumer, context);
-        serve(consumer, context, &mut fetched)?;
-        let mut errors = Vec::new();
-        let taken = queue.take(|message| fetched.take_or(context, message, &mut errors));
-        if taken == ROUND {
+        serve(queue, context, &mut fetched)?;
+        if !more {
+            // Directly after commands and events: what comes from here on ends the wait.
+            let patience = if context.seek_pending(consumer) { SHORT_POLL } else { LONG_POLL };
+            queue.wait(patience, |message| fetched.take_or(context, message, &mut errors));
+        }
+        more = queue.take(|message| fetched.take_or(context, message, &mut errors)) == ROUND;
+        if more {
             fetched.flush_old(context);
         } else {
             fetched.flush(context);
-            let seeking = context.seek_pending(consumer);
-            let patience = if seeking { SHORT_POLL } else { LONG_POLL };
-            queue.wait(patience, |message| fetched.take_or(context, message, &mut errors));
         }
-        for error in errors {
+        for error in errors.drain(..) {
             fetched.flush(context);
             react(consumer, context, &error)?;
         }
@@ -86,21 +87,25 @@ fn poll_until_closed(
 
 /// Serves rebalances and what the client says of itself. No record comes this way.
 fn serve(
-    consumer: &BaseConsumer<EdgeContext>,
+    queue: &Dequeue<EdgeContext>,
     context: &EdgeContext,
     fetched: &mut Fetched,
 ) -> Result<(), EdgeError> {
-    while let Some(event) = consumer.poll(Duration::ZERO) {
+    let consumer = queue.consumer();
+    while queue.has_events() {
+        // What was copied goes before what the event may change.
         fetched.flush(context);
-        match event {
-            Ok(record) => {
+        match consumer.poll(Duration::ZERO) {
+            Some(Ok(record)) => {
                 let (partition, offset) = (record.partition(), record.offset());
                 return Err(EdgeError::Client(format!(
                     "record {offset} of {} [{partition}] came beside its queue",
                     record.topic()
                 )));
             }
-            Err(error) => react(consumer, context, &error)?,
+            Some(Err(error)) => react(consumer, context, &error)?,
+            // A rebalance, or a message of the client.
+            None => {}
         }
     }
     Ok(())
@@ -172,11 +177,7 @@ fn answer_verified(context: &EdgeContext) {
 
 /// Leaves the group. The client can hang for ever while it is dropped, so that is done by a thread of its
 /// own, which is left behind at the deadline.
-fn close(
-    consumer: Arc<BaseConsumer<EdgeContext>>,
-    context: &Arc<EdgeContext>,
-    failed: bool,
-) -> Result<(), EdgeError> {
+fn close(queue: Dequeue<EdgeContext>, context: &Arc<EdgeContext>, failed: bool) -> Result<(), EdgeError> {
     let deadline = match context.state().closing {
         Some(deadline) => context.instant(deadline),
         None => Instant::now() + CLOSE_PATIENCE,
@@ -186,7 +187,7 @@ fn close(
     let closer = thread::Builder::new().name("kafka-close".to_owned()).spawn(move || {
         if !failed {
             let last = of_closer.commands(Duration::ZERO);
-            of_closer.execute(&consumer, last, Commits::InBackground);
+            of_closer.execute(queue.consumer(), last, Commits::InBackground);
             let begun = Instant::now();
             let patience = deadline.saturating_duration_since(begun) / 2;
             if of_closer.committer.flush(begun + patience) == Flushed::Unanswered {
@@ -198,7 +199,7 @@ fn close(
         }
         of_closer.committer.end();
         of_closer.state().closed = true;
-        let result = leave(consumer, &of_closer);
+        let result = leave(queue, &of_closer);
         if done.send(result).is_err() {
             tracing::debug!("the client closed after its deadline");
         }
@@ -210,22 +211,28 @@ fn close(
     closed.recv_timeout(patience).unwrap_or(Err(EdgeError::CloseTimedOut))
 }
 
-/// Takes leave of the group, then drops the client. A commit that hangs holds the client: it is left behind.
-fn leave(consumer: Arc<BaseConsumer<EdgeContext>>, context: &EdgeContext) -> Result<(), EdgeError> {
-    let held = Arc::strong_count(&consumer) > 1;
+/// Takes leave of the group, then drops the queue and with it the client. A commit that hangs holds the client: it is left behind.
+fn leave(queue: Dequeue<EdgeContext>, context: &EdgeContext) -> Result<(), EdgeError> {
+    let consumer = queue.consumer();
+    let held = Arc::strong_count(consumer) > 1;
     if held && context.log.is_away() {
         // Without a broker there is nobody to take leave of.
         return Ok(());
     }
-    if held {
-        consumer.close_queue().map_err(|error| errors::of_request(&error))?;
-        while !consumer.closed() {
-            drop(consumer.poll(LONG_POLL));
+    match consumer.close_queue() {
+        Ok(()) => {
+            while !consumer.closed() {
+                drop(consumer.poll(LONG_POLL));
+            }
+        }
+        Err(error) if held => return Err(errors::of_request(&error)),
+        // After a fatal error a client leaves without a word.
+        Err(error) => {
+            tracing::debug!(group = context.config.group, %error, "no leave was taken of the group")
         }
     }
-    if let Some(consumer) = Arc::into_inner(consumer) {
-        drop(consumer);
-    }
+    // A client that goes before a queue of its records waits for them for ever.
+    drop(queue);
     Ok(())
 }
 

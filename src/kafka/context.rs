@@ -37,7 +37,7 @@ pub(crate) struct EdgeContext {
     pub(crate) state: Mutex<State>,
     pub(crate) committer: Arc<Committer>,
     /// Where fetched records go.
-    pub(crate) forward: Forward,
+    pub(crate) forward: Arc<Forward>,
     commands: Mutex<Receiver<Command>>,
     /// Grows whenever the assignment or a fetch epoch changes: what was looked up before is stale.
     version: AtomicU64,
@@ -75,7 +75,7 @@ impl EdgeContext {
             clock,
             state: Mutex::new(State::default()),
             committer: Arc::default(),
-            forward: Forward::default(),
+            forward: Arc::default(),
             commands: Mutex::new(commands),
             version: AtomicU64::new(0),
         }

@@ -46,9 +46,6 @@ impl EdgeContext {
     /// handed out by its own queue could not be put in order with the rest.
     fn forward_all(&self, consumer: &BaseConsumer<Self>) {
         let mut state = self.state();
-        if state.closed || state.closing.is_some() {
-            return;
-        }
         let lost = state.assignment.owned().iter().find(|owned| {
             let (topic, number) = (owned.partition.topic.as_str(), owned.partition.partition.0);
             !self.forward.forward(consumer, topic, number)
