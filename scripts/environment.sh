@@ -55,6 +55,7 @@ lacking_for_tests() {
     command -v mvn >/dev/null || printf 'maven '
     command -v chromium >/dev/null || printf 'chromium '
     command -v redis-server >/dev/null || printf 'redis-server '
+    compgen -G '/usr/lib/postgresql/*/bin/pg_ctl' >/dev/null || command -v pg_ctl >/dev/null || printf 'postgresql '
     command -v varnishd >/dev/null || printf 'varnish '
     compgen -G '/usr/lib/*/varnish/vmods/libvmod_xkey.so' >/dev/null || printf 'varnish-modules '
     if ! command -v python3 >/dev/null; then

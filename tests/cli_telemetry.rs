@@ -119,10 +119,12 @@ fn every_series_of_a_consumer_names_its_group() {
     let of_the_process = [
         "postroom_build_info",
         "postroom_log_events_total",
+        "postroom_outbox_deferred_rows",
         "postroom_outbox_oldest_timestamp_seconds",
         "postroom_outbox_pending_rows",
         "postroom_schema_registry_requests_total",
         "postroom_shutdown_drain_seconds",
+        "postroom_webhook_endpoints_disabled",
     ];
     for family in Family::ALL {
         let expected = !of_the_process.contains(&family.name);

@@ -157,7 +157,7 @@ fn secrets_are_shown_nowhere() {
 #[test]
 fn secrets_are_not_in_messages_either() {
     let said = refusal(
-        "[admin]\ntoken = [\"hunter2\"]\n\n[kafka.sasl]\npassword = \"changeme\"\n\n[store]\nurl = \"postgres://ana:hunter2@db/x\"\n",
+        "[admin]\ntoken = [\"hunter2\"]\n\n[kafka.sasl]\npassword = \"changeme\"\n\n[store]\nurl = \"mysql://ana:hunter2@db/x\"\n",
     );
 
     assert_eq!(
@@ -165,7 +165,7 @@ fn secrets_are_not_in_messages_either() {
         "the configuration cannot be used: 3 problems
   postroom.toml:2: admin.token: is a list, not a secret; write it in quotes
   postroom.toml:5: kafka.sasl.password: is a placeholder; set the real secret, best in a file
-  postroom.toml:8: store.url: names PostgreSQL, which this version cannot use yet; write \"sqlite:PATH\", such as \"sqlite:postroom.db\""
+  postroom.toml:8: store.url: names an engine that is not known; write \"sqlite:PATH\" or \"postgres://USER@HOST/DATABASE\""
     );
 }
 
@@ -336,4 +336,35 @@ fn the_reference_page_is_up_to_date() {
         page,
         "run UPDATE_DOCS=1 cargo test --test config_loading"
     );
+}
+
+#[test]
+fn the_variable_of_the_platform_names_the_database_where_nothing_else_does() {
+    let url = ("DATABASE_URL".to_owned(), "postgres://ana:hunter2@db/blog".to_owned());
+    let environment = vec![url, ("POSTROOM_STORE__SCHEMA".to_owned(), "mail".to_owned())];
+
+    let loaded = load(&Sources { environment: environment.clone(), ..Sources::default() }).unwrap();
+    let flag = Flag {
+        name: "--set".to_owned(),
+        setting: "store.url".to_owned(),
+        value: "sqlite:mine.db".to_owned(),
+    };
+    let with_a_flag = load(&Sources { environment, flags: vec![flag], ..Sources::default() }).unwrap();
+
+    let shown = loaded.settings.iter().find(|setting| setting.path == "store.url").unwrap();
+    assert_eq!(shown.value, "\"postgres://ana:[redacted]@db/blog\"");
+    assert_eq!(shown.origin.to_string(), "DATABASE_URL");
+    assert_eq!(loaded.config.store.schema, "mail");
+    assert_eq!(with_a_flag.config.store.url.to_string(), "sqlite:mine.db");
+}
+
+#[test]
+fn a_store_that_cannot_be_is_refused() {
+    let said = refusal(
+        "[store]\nurl = \"postgres://ana:hunter2@db/x\"\npassword = \"other\"\nschema = \"mail; DROP\"\n",
+    );
+
+    assert!(said.contains("store.schema: \"mail; DROP\" is not a name of small letters"), "{said}");
+    assert!(said.contains("store.password: is set and the address has a password as well"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
 }

@@ -119,10 +119,11 @@ pub(crate) fn start_log(
     let quiet = (is_open && metrics.is_none()).then(|| "warn".to_owned());
     let settings = LogSettings {
         level: from_environment.or(quiet).unwrap_or_else(|| log.level.clone()),
-        format: match log.format {
-            // A person waits for it, whatever its errors go to.
-            LogFormat::Auto if metrics.is_none() => LogFormat::Pretty,
-            format => format,
+        // Of a command, a person waits for it, whatever its errors go to.
+        format: if log.format == LogFormat::Auto && metrics.is_none() {
+            LogFormat::Pretty
+        } else {
+            log.format
         },
         repeats: log.repeats.get(),
         color: terminal.err_colors(),

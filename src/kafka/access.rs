@@ -88,7 +88,9 @@ impl Allowed {
                 topic.flag()?;
                 topic.list(|partition| {
                     partition.i16()?;
-                    (partition.i32()?, partition.i32()?, partition.i32()?);
+                    for _ in 0..3 {
+                        partition.i32()?;
+                    }
                     for _ in 0..3 {
                         partition.list(Reader::i32)?;
                     }
@@ -154,8 +156,12 @@ impl Allowed {
                     group.text()?;
                 }
                 group.list(|member| {
-                    (member.text()?, member.text()?, member.text()?);
-                    (member.bytes()?, member.bytes()?);
+                    for _ in 0..3 {
+                        member.text()?;
+                    }
+                    for _ in 0..2 {
+                        member.bytes()?;
+                    }
                     Ok(())
                 })?;
                 Ok((code, group.i32()?))

@@ -16,9 +16,10 @@ use crate::kafka::config::ConsumerConfig;
 use crate::kafka::consumer;
 use crate::kafka::context::{Backlog, EdgeContext, EdgeCounters};
 use crate::kafka::dead_letter::DeadLetterRoute;
+use crate::kafka::deliveries::{Waiting, not_delivered};
 use crate::kafka::errors;
 use crate::kafka::metadata;
-use crate::kafka::producer::{Producer, Waiting, not_delivered};
+use crate::kafka::producer::Producer;
 use crate::ports::{Edge, EdgeError, EdgeEvent, EdgeFuture, LogRange, StoreId};
 
 /// A running consumer of one group.

@@ -15,6 +15,7 @@ mod config;
 mod consumer;
 mod context;
 mod dead_letter;
+mod deliveries;
 mod direct;
 mod edge;
 mod embedded;

@@ -85,8 +85,9 @@ pub trait Store: Ledger + Endpoints {
     fn claim<'a>(&'a self, group: &'a str, partition: &'a TopicPartition) -> StoreFuture<'a, Claim>;
 
     /// Applies a unit in one transaction under the claim, and moves the claim's copy of the position. A lost
-    /// reply to our own commit is recognised: row at our epoch and at or beyond `next` means committed. Units
-    /// are applied in the order in which they are asked for. A unit without changes moves the position alone:
+    /// reply to our own commit is recognised: row at our epoch and at or beyond `next` means committed. A
+    /// unit that is asked for after the answer to another comes after it; those that are asked for at once may come
+    /// in any order. A unit without changes moves the position alone:
     /// past records that are skipped, and to adopt a position from elsewhere.
     fn apply<'a>(&'a self, claim: &'a mut Claim, unit: Unit) -> StoreFuture<'a, Applied>;
 

@@ -39,6 +39,11 @@ pub trait Bench: Sync {
     /// Opens a handle of its own on the same tables, as another process would.
     fn open(&self) -> impl Future<Output = Self::Store> + Send;
 
+    /// How the engine declares a key that numbers its rows.
+    fn numbered(&self) -> &'static str {
+        "INTEGER PRIMARY KEY"
+    }
+
     /// Reads rows, to see what was written.
     fn rows(&self, store: &Self::Store, sql: &str) -> impl Future<Output = Vec<Vec<Param>>> + Send;
 }
@@ -213,24 +218,24 @@ pub async fn refused_unit_leaves_nothing_and_its_neighbours_alone<B: Bench>(benc
     twice.changes.push(statement("INSERT INTO words_refused (word, own) VALUES (?1, ?2)", &["same", "same"]));
     twice.changes.push(statement("INSERT INTO words_refused (word, own) VALUES (?1, ?2)", &["same", "same"]));
 
-    let units = [
-        unit("refused", 1, &["a"]),
-        wrong,
-        unit("refused", 1, &["c"]),
-        twice,
-        unit("refused", 1, &["e"]),
-        once("refused", "id", &["f"]),
-    ];
+    let units =
+        [unit("refused", 1, &["a"]), wrong, unit("refused", 1, &["c"]), twice, unit("refused", 1, &["e"])];
     let asked = claims.iter_mut().zip(units).map(|(claim, unit)| store.apply(claim, unit));
     let applied = futures_util::future::join_all(asked).await;
 
+    let late = claims.get_mut(5).expect("six claims");
+    let same_id = store.apply(late, once("refused", "id", &["f"])).await;
+
+    assert_eq!(same_id, Ok(Applied::Committed), "the id of a refused unit is free");
     for (place, applied) in applied.iter().enumerate() {
         match place {
             1 | 3 => assert!(matches!(applied, Err(StoreError::Refused(_))), "{place}: {applied:?}"),
             _ => assert_eq!(applied, &Ok(Applied::Committed), "{place}"),
         }
     }
-    assert_eq!(words(bench, &store, "refused").await, ["a", "c", "e", "f"]);
+    let mut words = words(bench, &store, "refused").await;
+    words.sort();
+    assert_eq!(words, ["a", "c", "e", "f"]);
     assert_eq!(claim(&store, "refused", 1).await.next, None);
 }
 
@@ -262,26 +267,40 @@ pub async fn transaction_is_not_the_statements_to_end<B: Bench>(bench: &B) {
     assert_eq!(words(bench, &store, "ends").await, ["whole"]);
 }
 
-/// Units are applied in the order in which they were asked for, changes of a unit in their own.
+/// Units that are asked for one after the other are applied in that order, and those that are asked for at once in any:
+/// each whole, its changes in their own order.
 ///
 /// # Panics
 /// Where the store breaks its contract.
 pub async fn units_are_applied_in_their_order<B: Bench>(bench: &B) {
     let store = table(bench, "order").await;
     let owner = claim(&store, "order", 0).await;
-    let mut copies = vec![owner; 50];
+    let mut copies = vec![owner; 60];
+    let pair = |number: usize| [number * 2, number * 2 + 1].map(|number| format!("{number:03}"));
 
     let mut asked = Vec::new();
-    for (number, copy) in copies.iter_mut().enumerate() {
-        let (even, odd) = (format!("{:03}", number * 2), format!("{:03}", number * 2 + 1));
-        asked.push(store.apply(copy, once("order", &format!("id-{number}"), &[&even, &odd])));
+    let (in_turn, at_once) = copies.split_at_mut(10);
+    for (number, copy) in in_turn.iter_mut().enumerate() {
+        let [even, odd] = pair(number);
+        let applied = store.apply(copy, once("order", &format!("id-{number}"), &[&even, &odd])).await;
+        assert_eq!(applied, Ok(Applied::Committed));
+    }
+    for (number, copy) in at_once.iter_mut().enumerate() {
+        let [even, odd] = pair(number + 10);
+        asked.push(store.apply(copy, once("order", &format!("id-{}", number + 10), &[&even, &odd])));
     }
     for applied in futures_util::future::join_all(asked).await {
         assert_eq!(applied, Ok(Applied::Committed));
     }
 
-    let expected: Vec<_> = (0..100).map(|number| format!("{number:03}")).collect();
-    assert_eq!(words(bench, &store, "order").await, expected);
+    let found = words(bench, &store, "order").await;
+    let expected: Vec<_> = (0..120).map(|number| format!("{number:03}")).collect();
+    assert_eq!(found.get(..20), expected.get(..20), "one after the other");
+    let place = |word: &String| found.iter().position(|found| found == word);
+    assert!((0..60).map(pair).all(|[even, odd]| place(&even) < place(&odd)), "{found:?}");
+    let mut sorted = found.clone();
+    sorted.sort();
+    assert_eq!(sorted, expected);
 }
 
 /// Attempts are read by the next claim, the highest of each offset; those below the position are not.
@@ -387,9 +406,8 @@ async fn claim<S: Store>(store: &S, group: &str, number: i32) -> Claim {
 async fn table<B: Bench>(bench: &B, name: &str) -> B::Store {
     let store = bench.open().await;
     let mut owner = claim(&store, &format!("{name}-table"), 0).await;
-    let sql = format!(
-        "CREATE TABLE IF NOT EXISTS words_{name} (nth INTEGER PRIMARY KEY, word TEXT, own TEXT UNIQUE)"
-    );
+    let numbered = bench.numbered();
+    let sql = format!("CREATE TABLE IF NOT EXISTS words_{name} (nth {numbered}, word TEXT, own TEXT UNIQUE)");
     let unit =
         Unit { guard: Guard::Once { id: format!("table-{name}") }, changes: vec![statement(&sql, &[])] };
     store.apply(&mut owner, unit).await.expect("a table");

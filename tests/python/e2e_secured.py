@@ -319,9 +319,9 @@ class Story:
             ("max.message.bytes", "1000", "sizes", "too small for dead letters", "max.message.bytes="),
             ("min.insync.replicas", "3", "replication", "nothing can be written", "min.insync.replicas="),
         ):
-            self.kafka.configure(LETTERS, name, value)
+            before = self.kafka.configure(LETTERS, name, value)
             self.ill(f"{name} = {value}", check, pattern, fix)
-            self.kafka.configure(LETTERS, name, None)
+            self.kafka.configure(LETTERS, name, before)
         self.checks.equal("what was mended is well", 0, self.doctor()[0])
         done = self.command("doctor", "-o", "json", "--only", "brokers", kafka__tls__ca=self.kafka.file("other.crt"))
         self.checks.that("the doctor names an unknown authority", done.returncode == 1 and "put the certificate of the broker's authority" in done.stdout, done.stdout)

@@ -86,19 +86,19 @@ class Secured:
         wait_until("the rules are gone", lambda: not set(rules) & self.acls(), 20)
 
     def configure(self, topic, name, value):
-        """Sets a setting of a topic; `None` takes it back."""
-        way = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
-        entry = ConfigEntry(name, value, incremental_operation=way)
+        """Sets a setting of a topic; returns what it was."""
+        asked = ConfigResource(ConfigResource.Type.TOPIC, topic)
+
+        def held():
+            return self.admin.describe_configs([asked])[asked].result()[name].value
+
+        before = held()
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
         for future in self.admin.incremental_alter_configs([resource]).values():
             future.result()
-
-        def is_set():
-            asked = ConfigResource(ConfigResource.Type.TOPIC, topic)
-            found = self.admin.describe_configs([asked])[asked].result()[name]
-            return value in (None, found.value)
-
-        wait_until(f"{name} of {topic} is set", is_set, 20)
+        wait_until(f"{name} of {topic} is set", lambda: held() == value, 20)
+        return before
 
     def run(self, line):
         """Runs a line that Postroom printed as an administrator would, with Kafka's own tool."""

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use postroom::adapters::store::SqliteStore;
+use postroom::adapters::store::{AnyStore, SqliteStore};
 use postroom::effects::{Notify, Project};
 use postroom::event::line::write_line;
 use postroom::event::{
@@ -132,7 +132,7 @@ fn event(number: usize, step: Step) -> BlogEvent {
 }
 
 /// Plays the events one by one, in their order over all topics.
-async fn one_by_one(store: &SqliteStore, logs: &crate::play::Logs, events: &[BlogEvent]) {
+async fn one_by_one(store: &AnyStore, logs: &crate::play::Logs, events: &[BlogEvent]) {
     let mut project = crate::play::Reader::new(Project, store, logs).await;
     let mut notify = crate::play::Reader::new(Notify::default(), store, logs).await;
     for event in events {
@@ -144,15 +144,18 @@ async fn one_by_one(store: &SqliteStore, logs: &crate::play::Logs, events: &[Blo
 }
 
 async fn in_order(events: &[BlogEvent]) -> serde_json::Value {
-    let store = SqliteStore::in_memory().unwrap();
+    let store = AnyStore::from(SqliteStore::in_memory().unwrap());
     one_by_one(&store, &crate::play::logs(events), events).await;
     store.dump().await.unwrap()
 }
 
 async fn shuffled(events: &[BlogEvent], seed: u64) -> serde_json::Value {
-    let store = SqliteStore::in_memory().unwrap();
+    shuffled_in(&SqliteStore::in_memory().unwrap().into(), events, seed).await
+}
+
+async fn shuffled_in(store: &AnyStore, events: &[BlogEvent], seed: u64) -> serde_json::Value {
     let mut random = fastrand::Rng::with_seed(seed);
-    crate::play::play(&store, &crate::play::logs(events), |below| random.usize(..below), 5).await;
+    crate::play::play(store, &crate::play::logs(events), |below| random.usize(..below), 5).await;
     store.dump().await.unwrap()
 }
 
@@ -202,10 +205,23 @@ async fn random_histories_leave_what_an_independent_count_says() {
 
     assert_eq!(counted.len(), histories.len());
     let mut notified = 0;
+    let postgres = crate::server::shared();
     for (number, (events, counted)) in histories.iter().zip(counted).enumerate() {
-        let ours = shuffled(events, u64::try_from(number).unwrap()).await;
+        let seed = u64::try_from(number).unwrap();
+        let ours = shuffled(events, seed).await;
         let lines = || events.iter().map(write_line).collect::<Vec<_>>().join("\n");
         assert_eq!(crate::play::difference("", &ours, &counted), None, "history {number}:\n{}", lines());
+        // Each history needs tables of its own there, which take their time.
+        if let Some(url) = postgres.filter(|_| number % 5 == 0) {
+            let store = crate::server::postgres(url).await.into();
+            let theirs = shuffled_in(&store, events, seed).await;
+            assert_eq!(
+                crate::play::difference("", &theirs, &counted),
+                None,
+                "PostgreSQL, history {number}:\n{}",
+                lines()
+            );
+        }
         notified += ours["totals"]["notifications"].as_u64().unwrap();
     }
     assert!(notified > 500, "the histories say something: {notified}");

@@ -1,4 +1,4 @@
-//! The SQLite store and the effects that write to it, without Kafka.
+//! The stores and the effects that write to them, without Kafka.
 
 mod contract;
 mod effects;
@@ -6,7 +6,9 @@ mod interleavings;
 mod kills;
 mod outbox;
 mod play;
-mod postgres_try;
+mod postgres;
+mod relays;
 mod sample;
 mod search;
+mod server;
 mod sqlite;

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use postroom::adapters::store::SqliteStore;
 use postroom::core::{Offset, Partition, Topic, TopicPartition};
 use postroom::effects::{Changes, StoreEffect, collect};
 use postroom::event::{BlogEvent, Envelope, EventId, RawBatchBuilder, RawParts};
@@ -53,7 +52,7 @@ pub(crate) struct Reader<E> {
 
 impl<E: StoreEffect<Event = BlogEvent>> Reader<E> {
     /// Claims every partition of the logs.
-    pub(crate) async fn new(effect: E, store: &SqliteStore, logs: &Logs) -> Self {
+    pub(crate) async fn new(effect: E, store: &(impl Store + FanOut), logs: &Logs) -> Self {
         let mut claims = BTreeMap::new();
         for place in logs.keys() {
             claims.insert(place.clone(), store.claim(effect.name(), place).await.unwrap());
@@ -74,7 +73,7 @@ impl<E: StoreEffect<Event = BlogEvent>> Reader<E> {
     /// Applies up to `most` events of a partition and returns what the store said.
     pub(crate) async fn read(
         &mut self,
-        store: &SqliteStore,
+        store: &impl Store,
         logs: &Logs,
         place: &TopicPartition,
         most: usize,
@@ -96,7 +95,7 @@ impl<E: StoreEffect<Event = BlogEvent>> Reader<E> {
 
 /// Plays the logs to both effects: `choose(n)` picks what comes next, below `n`.
 pub(crate) async fn play(
-    store: &SqliteStore,
+    store: &(impl Store + FanOut),
     logs: &Logs,
     mut choose: impl FnMut(usize) -> usize,
     largest: usize,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::BufReader;
 use std::path::PathBuf;
 
-use postroom::adapters::store::SqliteStore;
+use postroom::adapters::store::{AnyStore, SqliteStore};
 use postroom::event::line::{Lines, Subscribed, missing_registrations, write_line};
 use postroom::event::{BlogEvent, UserRemoved, UserUpdated};
 
@@ -22,12 +22,24 @@ fn events(path: &PathBuf) -> Vec<BlogEvent> {
     Lines::new(BufReader::new(std::fs::File::open(path).unwrap())).map(|event| event.unwrap()).collect()
 }
 
+/// Plays the events in every engine that is here, and returns the tables, which are the same.
 async fn dumped(events: &[BlogEvent], seed: u64) -> serde_json::Value {
     let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&folder.path().join("postroom.db")).unwrap();
-    let mut random = fastrand::Rng::with_seed(seed);
-    crate::play::play(&store, &crate::play::logs(events), |below| random.usize(..below), 500).await;
-    store.dump().await.unwrap()
+    let mut stores = vec![AnyStore::from(SqliteStore::open(&folder.path().join("postroom.db")).unwrap())];
+    if let Some(url) = crate::server::shared() {
+        stores.push(crate::server::postgres(url).await.into());
+    }
+    let mut tables: Option<serde_json::Value> = None;
+    for store in stores {
+        let mut random = fastrand::Rng::with_seed(seed);
+        crate::play::play(&store, &crate::play::logs(events), |below| random.usize(..below), 500).await;
+        let dumped = store.dump().await.unwrap();
+        if let Some(first) = &tables {
+            assert_eq!(crate::play::difference("", &dumped, first), None, "{store:?}");
+        }
+        tables = Some(dumped);
+    }
+    tables.unwrap()
 }
 
 #[tokio::test]

@@ -1,5 +1,11 @@
 //! However events come, the index holds what an independent count says, and whoever asks finds it.
-#![expect(clippy::indexing_slicing, clippy::print_stderr, clippy::unwrap_used, reason = "tests")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -7,16 +13,17 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use postroom::adapters::store::SqliteStore;
+use postroom::adapters::store::{AnyStore, SqliteStore};
 use postroom::effects::Search as SearchEffect;
 use postroom::event::line::{Lines, write_line};
 use postroom::event::{
     BlogEvent, CommentCreated, CommentRemoved, CommentUpdated, PostPublished, PostRemoved, PostUpdated,
 };
-use postroom::ports::{Applied, DocumentKind, Search, SearchRequest};
+use postroom::ports::{Applied, DocumentKind, Param, Search, SearchRequest};
 use proptest::prelude::*;
 
 use crate::play::{Reader, logs};
+use crate::server::{everywhere, postgres, shared as server};
 
 /// A history of few objects, few words and a short time, so that everything collides.
 fn history(steps: &[(u8, u8, i64, u8)]) -> Vec<BlogEvent> {
@@ -108,24 +115,73 @@ fn steps(most: usize) -> impl Strategy<Value = Vec<(u8, u8, i64, u8)>> {
     proptest::collection::vec((0..11_u8, 0..6_u8, 0..12_i64, any::<u8>()), 0..most)
 }
 
+/// New tables.
+struct Tables {
+    store: AnyStore,
+    /// Of those in a file.
+    path: Option<PathBuf>,
+}
+
+/// Returns new tables in every engine that is here, those in files in a folder.
+async fn tables(folder: &Path) -> Vec<Tables> {
+    let mut tables = vec![in_file(folder)];
+    if let Some(url) = server() {
+        tables.push(Tables { store: postgres(url).await.into(), path: None });
+    }
+    tables
+}
+
+fn in_file(folder: &Path) -> Tables {
+    let path = folder.join(format!("{}.db", fastrand::u64(..)));
+    Tables { store: SqliteStore::open(&path).unwrap().into(), path: Some(path) }
+}
+
 /// Plays events in batches, the partitions in any order.
-async fn shuffled(path: &Path, events: &[BlogEvent], seed: u64, largest: usize) -> SqliteStore {
-    let store = SqliteStore::open(path).unwrap();
+async fn shuffle(store: &AnyStore, events: &[BlogEvent], seed: u64, largest: usize) {
     let mut random = fastrand::Rng::with_seed(seed);
     let logs = logs(events);
-    let mut reader = Reader::new(SearchEffect, &store, &logs).await;
+    let mut reader = Reader::new(SearchEffect, store, &logs).await;
     while let open = reader.open(&logs)
         && !open.is_empty()
     {
         let place = &open[random.usize(..open.len())];
         let most = random.usize(..largest) + 1;
-        assert_eq!(reader.read(&store, &logs, place, most).await, Applied::Committed);
+        assert_eq!(reader.read(store, &logs, place, most).await, Applied::Committed);
     }
-    store
 }
 
 /// Reads the index: for each word the documents that hold it.
-fn index(path: &Path) -> BTreeMap<String, BTreeSet<String>> {
+async fn index(tables: &Tables) -> BTreeMap<String, BTreeSet<String>> {
+    match &tables.path {
+        Some(path) => index_of_file(path),
+        None => index_of_lexemes(&tables.store).await,
+    }
+}
+
+/// What is looked up and where phrases are looked for hold the same words.
+async fn index_of_lexemes(store: &AnyStore) -> BTreeMap<String, BTreeSet<String>> {
+    let documents = "SELECT w, CASE kind WHEN 0 THEN 'post:' ELSE 'comment:' END || id";
+    let lexemes = format!("{documents} FROM documents, unnest(tsvector_to_array(lexemes)) w WHERE state = 1");
+    let spaced = format!(
+        "{documents} FROM documents, unnest(string_to_array(spaced, ' ')) w WHERE state = 1 AND w NOT IN ('', '¶')"
+    );
+    let mut indexes = Vec::new();
+    for sql in [lexemes, spaced] {
+        let mut index: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for row in store.query(&sql, Vec::new()).await.unwrap() {
+            let [Param::Text(word), Param::Text(document)] = row.as_slice() else { panic!("{row:?}") };
+            index.entry(word.clone()).or_default().insert(document.clone());
+        }
+        indexes.push(index);
+    }
+    let dead =
+        "SELECT count(*) FROM documents WHERE state <> 1 AND (lexemes IS NOT NULL OR spaced IS NOT NULL)";
+    assert_eq!(store.query(dead, Vec::new()).await.unwrap(), [[Param::Integer(0)]]);
+    assert_eq!(indexes[0], indexes[1]);
+    indexes.remove(0)
+}
+
+fn index_of_file(path: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let direct = rusqlite::Connection::open(path).unwrap();
     direct
         .execute_batch("CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, document_words, instance)")
@@ -142,7 +198,7 @@ fn index(path: &Path) -> BTreeMap<String, BTreeSet<String>> {
     index
 }
 
-async fn found(store: &SqliteStore, text: &str) -> Vec<(String, String)> {
+async fn found(store: &AnyStore, text: &str) -> Vec<(String, String)> {
     let request = SearchRequest { text: text.to_owned(), limit: 100, ..SearchRequest::default() };
     let page = store.search(&request).await.unwrap();
     assert!(page.is_whole);
@@ -152,21 +208,33 @@ async fn found(store: &SqliteStore, text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-async fn everything(store: &SqliteStore, path: &Path) -> (Vec<Vec<String>>, Vec<Vec<(String, String)>>) {
+async fn everything(tables: &Tables) -> (Vec<Vec<String>>, Vec<Vec<(String, String)>>) {
+    let store = &tables.store;
     let sql =
-        "SELECT kind, id, state, since, created_by, post, author_key, title, tags, tag_keys, body, is_cut,
-            time, content_time FROM documents ORDER BY kind, id";
+        "SELECT kind, id, state, since, created_by, post, author_key, title, tags, CAST(tag_keys AS TEXT), body,
+            is_cut, time, content_time FROM documents ORDER BY kind, id";
     let mut rows = Vec::new();
     for row in store.query(sql, Vec::new()).await.unwrap() {
         rows.push(row.iter().map(|column| format!("{column:?}")).collect());
     }
-    rows.push(vec![format!("{:?}", index(path))]);
+    rows.push(vec![format!("{:?}", index(tables).await)]);
     let mut pages = Vec::new();
     for text in ["ferry", "brulee", "東京", "tide -ferry", "author:u1", "gross OR", "서울", "type:comment"]
     {
         pages.push(found(store, text).await);
     }
     (rows, pages)
+}
+
+/// Plays a history in its own order and in another one.
+async fn played(events: &[BlogEvent], seed: u64, serial: &Tables, mixed: &Tables) {
+    let logs = logs(events);
+    let mut reader = Reader::new(SearchEffect, &serial.store, &logs).await;
+    for event in events {
+        let applied = reader.read(&serial.store, &logs, &crate::play::place(event), 1).await;
+        assert_eq!(applied, Applied::Committed);
+    }
+    shuffle(&mixed.store, events, seed, 5).await;
 }
 
 proptest! {
@@ -176,19 +244,32 @@ proptest! {
     fn any_interleaving_of_the_topics_leaves_the_index_of_the_serial_order(steps in steps(40), seed in any::<u64>()) {
         let events = history(&steps);
         let folder = tempfile::tempdir().unwrap();
-        let (serial, mixed) = (folder.path().join("serial.db"), folder.path().join("mixed.db"));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 
         let (serial, mixed) = runtime.block_on(async {
-            let logs = logs(&events);
-            let store = SqliteStore::open(&serial).unwrap();
-            let mut reader = Reader::new(SearchEffect, &store, &logs).await;
-            for event in &events {
-                let applied = reader.read(&store, &logs, &crate::play::place(event), 1).await;
-                assert_eq!(applied, Applied::Committed);
-            }
-            let other = shuffled(&mixed, &events, seed, 5).await;
-            (everything(&store, &serial).await, everything(&other, &mixed).await)
+            let (serial, mixed) = (in_file(folder.path()), in_file(folder.path()));
+            played(&events, seed, &serial, &mixed).await;
+            (everything(&serial).await, everything(&mixed).await)
+        });
+
+        prop_assert_eq!(mixed, serial);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_interleaving_leaves_the_same_in_postgres(steps in steps(40), seed in any::<u64>()) {
+        let Some(url) = server() else { return Ok(()) };
+        let events = history(&steps);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+
+        let (serial, mixed) = runtime.block_on(async {
+            let tables = async || Tables { store: postgres(url).await.into(), path: None };
+            let (serial, mixed) = (tables().await, tables().await);
+            played(&events, seed, &serial, &mixed).await;
+            (everything(&serial).await, everything(&mixed).await)
         });
 
         prop_assert_eq!(mixed, serial);
@@ -248,17 +329,18 @@ async fn random_histories_leave_the_index_that_an_independent_count_says() {
 
     let mut hidden = 0;
     for (number, (events, counted)) in (0..).zip(histories.iter().zip(counted(&files))) {
-        let path = folder.path().join(format!("{number}.db"));
-        let store = shuffled(&path, events, number, 5).await;
-        assert_eq!(index(&path), counted.words, "history {number}");
-        for (word, documents) in &counted.words {
-            let shown: BTreeSet<_> =
-                found(&store, &format!("\"{word}\"")).await.into_iter().map(|(id, _)| id).collect();
-            // A single character finds the words that it begins as well.
-            let expected: BTreeSet<_> = documents.difference(&counted.hidden).cloned().collect();
-            assert!(shown.is_superset(&expected), "history {number}: {word}");
-            if word.is_ascii() {
-                assert_eq!(shown, expected, "history {number}: {word}");
+        for tables in tables(folder.path()).await {
+            shuffle(&tables.store, events, number, 5).await;
+            assert_eq!(index(&tables).await, counted.words, "history {number}");
+            for (word, documents) in &counted.words {
+                let shown = found(&tables.store, &format!("\"{word}\"")).await;
+                let shown: BTreeSet<_> = shown.into_iter().map(|(id, _)| id).collect();
+                // A single character finds the words that it begins as well.
+                let expected: BTreeSet<_> = documents.difference(&counted.hidden).cloned().collect();
+                assert!(shown.is_superset(&expected), "history {number}: {word}");
+                if word.is_ascii() {
+                    assert_eq!(shown, expected, "history {number}: {word}");
+                }
             }
         }
         hidden += counted.hidden.len();
@@ -296,11 +378,14 @@ async fn every_word_of_a_real_site_is_found_where_an_independent_count_says() {
         .collect();
     let folder = tempfile::tempdir().unwrap();
     let counted = counted(&[written(folder.path().join("events.jsonl"), &events)]).pop().unwrap();
-    let path = folder.path().join("postroom.db");
+    for tables in tables(folder.path()).await {
+        shuffle(&tables.store, &events, 1, 500).await;
+        words_are_where_they_were_counted(&tables, &counted).await;
+    }
+}
 
-    let store = shuffled(&path, &events, 1, 500).await;
-
-    let index = index(&path);
+async fn words_are_where_they_were_counted(tables: &Tables, counted: &Counted) {
+    let index = index(tables).await;
     let differing: Vec<_> = index
         .keys()
         .chain(counted.words.keys())
@@ -332,7 +417,7 @@ async fn every_word_of_a_real_site_is_found_where_an_independent_count_says() {
         "glacier",
     ] {
         let request = SearchRequest { text: word.to_owned(), limit: 1, ..SearchRequest::default() };
-        let total = store.search(&request).await.unwrap().total;
+        let total = tables.store.search(&request).await.unwrap().total;
         let expected = counted.words[word].difference(&counted.hidden).count();
         assert_eq!(total, u64::try_from(expected).unwrap(), "{word}");
         assert!(total > 0, "{word}");
@@ -368,13 +453,18 @@ async fn strings_that_break_others_are_documents_and_requests_like_any() {
             })
         })
         .collect();
-    let folder = tempfile::tempdir().unwrap();
-    let store = shuffled(&folder.path().join("postroom.db"), &events, 1, 500).await;
+    for store in everywhere().await {
+        shuffle(&store, &events, 1, 500).await;
+        each_is_found_by_itself(&store, &strings).await;
+    }
+}
+
+async fn each_is_found_by_itself(store: &AnyStore, strings: &[String]) {
     let all = SearchRequest { kind: Some(DocumentKind::Post), limit: 1, ..SearchRequest::default() };
     assert_eq!(store.search(&all).await.unwrap().total, u64::try_from(strings.len()).unwrap());
 
     let mut missed = Vec::new();
-    for text in &strings {
+    for text in strings {
         let quoted = text.replace(['"', '“', '”', '„'], " ");
         let request = |text: String| SearchRequest { text, limit: 3, ..SearchRequest::default() };
         store.search(&request(text.clone())).await.unwrap();
@@ -402,7 +492,6 @@ async fn strings_that_break_others_are_documents_and_requests_like_any() {
 #[tokio::test]
 async fn the_text_of_what_is_removed_is_forgotten() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("postroom.db");
     let [post, other] = ["p", "q"].map(|id| {
         BlogEvent::PostPublished(PostPublished {
             event_id: format!("published-{id}"),
@@ -417,17 +506,20 @@ async fn the_text_of_what_is_removed_is_forgotten() {
     let (event_id, post_id) = ("removed".to_owned(), "p".to_owned());
     let removed = BlogEvent::PostRemoved(PostRemoved { event_id, post_id, ..PostRemoved::default() });
 
-    let store = shuffled(&path, &[post, other, removed], 1, 1).await;
+    let events = [post, other, removed];
+    for tables in tables(folder.path()).await {
+        shuffle(&tables.store, &events, 1, 1).await;
 
-    let sql = "SELECT id FROM documents WHERE coalesce(title, body, nullif(tags, '[]'), slug) IS NOT NULL";
-    let kept = store.query(sql, Vec::new()).await.unwrap();
-    assert_eq!(kept, [vec![postroom::ports::Param::Text("q".to_owned())]]);
-    assert_eq!(index(&path)["secret"], BTreeSet::from(["post:q".to_owned()]));
+        let sql =
+            "SELECT id FROM documents WHERE coalesce(title, body, nullif(tags, '[]'), slug) IS NOT NULL";
+        let kept = tables.store.query(sql, Vec::new()).await.unwrap();
+        assert_eq!(kept, [vec![Param::Text("q".to_owned())]]);
+        assert_eq!(index(&tables).await["secret"], BTreeSet::from(["post:q".to_owned()]));
+    }
 }
 
 #[tokio::test]
 async fn huge_texts_are_searched_at_their_beginnings_and_say_so() {
-    let store = SqliteStore::in_memory().unwrap();
     let body = format!("beginning {} ending", "filler ".repeat(100_000));
     let event = BlogEvent::PostPublished(PostPublished {
         event_id: "e".to_owned(),
@@ -437,11 +529,14 @@ async fn huge_texts_are_searched_at_their_beginnings_and_say_so() {
         ..PostPublished::default()
     });
     let logs = logs(std::slice::from_ref(&event));
-    let mut reader = Reader::new(SearchEffect, &store, &logs).await;
-    reader.read(&store, &logs, &crate::play::place(&event), 1).await;
+    for store in everywhere().await {
+        let mut reader = Reader::new(SearchEffect, &store, &logs).await;
+        reader.read(&store, &logs, &crate::play::place(&event), 1).await;
 
-    let request = |text: &str| SearchRequest { text: text.to_owned(), limit: 1, ..SearchRequest::default() };
-    let beginning = store.search(&request("beginning")).await.unwrap();
-    assert_eq!((beginning.total, beginning.hits[0].is_cut), (1, true));
-    assert_eq!(store.search(&request("ending")).await.unwrap().total, 0);
+        let request =
+            |text: &str| SearchRequest { text: text.to_owned(), limit: 1, ..SearchRequest::default() };
+        let beginning = store.search(&request("beginning")).await.unwrap();
+        assert_eq!((beginning.total, beginning.hits[0].is_cut), (1, true));
+        assert_eq!(store.search(&request("ending")).await.unwrap().total, 0);
+    }
 }

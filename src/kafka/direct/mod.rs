@@ -77,7 +77,7 @@ impl Direct {
                 Ok(direct) => return Ok(direct),
                 Err(trouble) if !trouble.may_pass() => return Err((broker.to_owned(), trouble)),
                 Err(trouble) => {
-                    worst.get_or_insert((broker.to_owned(), trouble));
+                    worst.get_or_insert_with(|| (broker.to_owned(), trouble));
                 }
             }
         }

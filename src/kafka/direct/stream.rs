@@ -47,16 +47,11 @@ impl Stream {
         };
         match alert.and_then(openssl::ssl::Error::ssl_error) {
             Some(stack) => Trouble::ClientCertificate(reason(stack)),
-            None => match error.kind() {
-                io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe => Trouble::Closed,
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                    Trouble::Away("it did not answer in time".to_owned())
-                }
-                _ => Trouble::Away(error.to_string()),
-            },
+            None if HUNG_UP.contains(&error.kind()) => Trouble::Closed,
+            None if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Trouble::Away("it did not answer in time".to_owned())
+            }
+            None => Trouble::Away(error.to_string()),
         }
     }
 }
@@ -177,6 +172,12 @@ fn reason(stack: &ErrorStack) -> String {
     if reasons.is_empty() { stack.to_string() } else { reasons.join(", ") }
 }
 
+const HUNG_UP: [io::ErrorKind; 4] = [
+    io::ErrorKind::UnexpectedEof,
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::BrokenPipe,
+];
 /// What the head of an encrypted key holds.
 const ENCRYPTED: &[u8] = b"ENCRYPTED";
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);

@@ -73,9 +73,10 @@ impl Trouble {
         let is_away = self.may_pass();
         let refused = matches!(self, Self::Credentials(_));
         let fix = self.fix(security);
-        let seen = match self {
-            Self::Local(why) => why,
-            trouble => format!("broker {broker}: {}", trouble.seen(security)),
+        let seen = if let Self::Local(why) = self {
+            why
+        } else {
+            format!("broker {broker}: {}", self.seen(security))
         };
         Obstacle { seen, fix, is_away, refused }
     }

@@ -43,7 +43,12 @@ impl From<PoolError> for Trouble {
     fn from(error: PoolError) -> Self {
         match error {
             PoolError::Backend(error) => connecting(&error),
-            other => Self::Store(StoreError::Away(format!("no connection to the database: {other}"))),
+            PoolError::Timeout(_)
+            | PoolError::Closed
+            | PoolError::NoRuntimeSpecified
+            | PoolError::PostCreateHook(_) => {
+                Self::Store(StoreError::Away(format!("no connection to the database: {error}")))
+            }
         }
     }
 }

@@ -38,6 +38,7 @@ use std::time::Duration;
 use deadpool_postgres::{Client, Pool};
 use postroom_core::{Attempt, Offset, TopicPartition};
 
+use self::cleaning::Kept;
 use self::error::Trouble;
 use crate::adapters::store::{
     NotificationRow, PositionRow, RequestStory, StoreLook, Summary, WaitingDeliveries,
@@ -72,6 +73,8 @@ pub struct PostgresSettings {
     pub idle_timeout: Duration,
     /// How long ids are kept against repeats: longer than any topic keeps its records and any replay reaches back.
     pub retention: Duration,
+    /// How long notifications are kept, by the times of their events; `None` keeps them for ever.
+    pub notifications: Option<Duration>,
 }
 
 impl Default for PostgresSettings {
@@ -86,6 +89,7 @@ impl Default for PostgresSettings {
             lock_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(15),
             retention: Duration::from_secs(35 * 24 * 3_600),
+            notifications: None,
         }
     }
 }
@@ -106,7 +110,7 @@ impl PostgresSettings {
 
 struct Inner {
     id: StoreId,
-    retention: Duration,
+    kept: Kept,
     pool: Pool,
 }
 
@@ -182,7 +186,8 @@ impl PostgresStore {
             schema::migrate(&mut client, &settings.schema).await
         };
         let id = id.await.map_err(Trouble::told)?;
-        let store = Self { inner: Arc::new(Inner { id, retention: settings.retention, pool }) };
+        let kept = Kept { retention: settings.retention, notifications: settings.notifications };
+        let store = Self { inner: Arc::new(Inner { id, kept, pool }) };
         cleaning::keep_clean(&store);
         Ok(store)
     }
@@ -286,7 +291,7 @@ impl PostgresStore {
     /// # Errors
     /// As the store's.
     pub async fn clean(&self) -> Result<usize, StoreError> {
-        cleaning::clean(self, self.inner.retention).await
+        cleaning::clean(self, self.inner.kept).await
     }
 
     async fn client(&self) -> Result<Client, Trouble> {

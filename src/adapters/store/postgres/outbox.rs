@@ -322,7 +322,7 @@ const TAKEN: &str = "UPDATE requests SET state = 2, due = $2 WHERE id = ANY($1::
 
 const WITHDRAWN: &str = "UPDATE requests r SET state = 6, unsettled = true, due = $4,
         reply = CASE WHEN r.ending = 0 THEN r.reply ELSE w.why END,
-        ending = CASE WHEN r.ending = 0 THEN 0 ELSE $3 END
+        ending = CASE WHEN r.ending = 0 THEN 0 ELSE $3::bigint END
     FROM unnest($1::bigint[], $2::text[]) AS w(id, why) WHERE r.id = w.id";
 
 // Unless what it waits for has just come.
@@ -339,6 +339,6 @@ const PARK: &str = concat!(
 const BACKLOG: &str = "SELECT (SELECT count(*) FROM requests WHERE state < 6), (SELECT min(due) FROM (
         SELECT min(due) AS due FROM requests WHERE state = 1 AND kind = 'mail' AND due <= $1
         UNION ALL SELECT min(due) FROM requests WHERE state = 1 AND kind = 'webhook' AND due <= $1
-        UNION ALL SELECT min(due) FROM requests WHERE unsettled AND state = 0 AND due <= $1) oldest),
+        UNION ALL (SELECT due FROM requests WHERE unsettled AND state = 0 AND due <= $1 ORDER BY due LIMIT 1)) oldest),
     (SELECT count(*) FROM requests WHERE state = 1 AND kind IN ('mail', 'webhook') AND due > $1),
     (SELECT min(due) FROM requests WHERE state = 1 AND kind IN ('mail', 'webhook') AND due > $1)";

@@ -40,11 +40,18 @@ impl<'a> Pipe<'a> {
     }
 }
 
+/// Makes a column of values for `unnest`.
+pub(super) fn boxed<'a, V: ToSql + Sync + Send + 'a>(values: impl Iterator<Item = V>) -> Value<'a>
+where
+    Vec<V>: ToSql,
+{
+    Box::new(values.collect::<Vec<V>>())
+}
+
 /// Collects a column for `unnest`.
 macro_rules! column {
     ($rows:expr, $row:pat => $value:expr) => {
-        Box::new($rows.iter().map(|$row| $value).collect::<Vec<_>>())
-            as $crate::adapters::store::postgres::pipe::Value<'_>
+        $crate::adapters::store::postgres::pipe::boxed($rows.iter().map(|$row| $value))
     };
 }
 pub(super) use column;

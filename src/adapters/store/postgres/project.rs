@@ -32,17 +32,17 @@ struct Tables {
 
 impl Tables {
     fn of(changes: &[Project<'_>]) -> Self {
-        let posts = changes.iter().filter_map(|change| match change {
-            Project::Post(change) => Some(change.post.as_str()),
-            _ => None,
+        let posts = changes.iter().filter_map(|change| {
+            let Project::Post(change) = change else { return None };
+            Some(change.post.as_str())
         });
-        let comments = changes.iter().filter_map(|change| match change {
-            Project::Comment(change) => Some(change.comment.as_str()),
-            _ => None,
+        let comments = changes.iter().filter_map(|change| {
+            let Project::Comment(change) = change else { return None };
+            Some(change.comment.as_str())
         });
-        let people = changes.iter().filter_map(|change| match change {
-            Project::Person(change) => Some(change.user.as_str()),
-            _ => None,
+        let people = changes.iter().filter_map(|change| {
+            let Project::Person(change) = change else { return None };
+            Some(change.user.as_str())
         });
         Self { posts: Held::of(posts), comments: Held::of(comments), people: Held::of(people) }
     }

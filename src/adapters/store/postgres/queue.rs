@@ -226,7 +226,7 @@ macro_rules! end {
         concat!(
             "UPDATE requests SET state = 6, unsettled = unsettled OR state BETWEEN 1 AND 4, due = $4,
                 reply = CASE WHEN ending = 0 THEN reply ELSE $3 END,
-                ending = CASE WHEN ending = 0 THEN 0 ELSE $2 END
+                ending = CASE WHEN ending = 0 THEN 0 ELSE $2::bigint END
             WHERE ",
             $row,
             " = $1"
@@ -272,20 +272,21 @@ const PARKED_IN_ERROR: &str = concat!(
 const MARKED: &str = "SELECT id, kind, addressee FROM requests
     WHERE unsettled AND state BETWEEN $1 AND $2 ORDER BY state, due LIMIT $3 FOR UPDATE SKIP LOCKED";
 
+// Each addressee is looked up by itself, whatever the planner thinks of how many there are.
 const PROMOTE: &str = concat!(
-    "WITH first AS (
-        SELECT q.id FROM requests q
-        WHERE q.state = 0 AND q.id = ANY(ARRAY(
+    "WITH first AS MATERIALIZED (
+        SELECT q.id, q.kind, q.addressee FROM requests q
+        WHERE q.state + 0 = 0 AND q.id = ANY(ARRAY(
             SELECT (SELECT f.id FROM requests f WHERE f.kind = k.kind AND f.addressee = k.addressee AND f.state = 0
                     ORDER BY f.id LIMIT 1)
             FROM (SELECT DISTINCT kind, addressee FROM unnest($1::text[], $2::text[]) AS u(kind, addressee)) k
-            WHERE NOT EXISTS (SELECT 1 FROM requests h
-                WHERE h.kind = k.kind AND h.addressee = k.addressee AND h.state BETWEEN 1 AND 4)))
+            WHERE (SELECT h.id FROM requests h
+                WHERE h.kind = k.kind AND h.addressee = k.addressee AND h.state BETWEEN 1 AND 4 LIMIT 1) IS NULL))
         FOR UPDATE SKIP LOCKED),
-    placed AS (
-        SELECT r.id, r.kind = 'webhook' OR EXISTS
-            (SELECT 1 FROM contacts c WHERE c.id = r.addressee AND c.email IS NOT NULL) AS reachable
-        FROM requests r JOIN first USING (id))
+    placed AS MATERIALIZED (
+        SELECT id, kind = 'webhook' OR
+            (SELECT c.email FROM contacts c WHERE c.id = first.addressee) IS NOT NULL AS reachable
+        FROM first)
     UPDATE requests r SET unsettled = false, state = CASE WHEN p.reachable THEN 1 ELSE 4 END,
         due = CASE WHEN p.reachable THEN r.due ELSE ",
     clock!(),
@@ -294,11 +295,12 @@ const PROMOTE: &str = concat!(
 );
 
 const SETTLED: &str = "UPDATE requests r SET unsettled = false
-    WHERE r.id = ANY($1::bigint[]) AND r.unsettled
-        AND (EXISTS (SELECT 1 FROM requests h
-                WHERE h.kind = r.kind AND h.addressee = r.addressee AND h.state BETWEEN 1 AND 4)
-            OR NOT EXISTS (SELECT 1 FROM requests q
-                WHERE q.kind = r.kind AND q.addressee = r.addressee AND q.state = 0))";
+    WHERE r.id = ANY($1::bigint[]) AND r.unsettled AND CASE
+        WHEN (SELECT h.id FROM requests h
+            WHERE h.kind = r.kind AND h.addressee = r.addressee AND h.state BETWEEN 1 AND 4 LIMIT 1) IS NOT NULL
+            THEN true
+        ELSE (SELECT q.id FROM requests q
+            WHERE q.kind = r.kind AND q.addressee = r.addressee AND q.state = 0 LIMIT 1) IS NULL END";
 
 /// How often [`LOOK`] rows are settled in one transaction.
 const MOST_ROUNDS: u32 = 4;

@@ -63,7 +63,11 @@ const COUNTS: &str = "SELECT
     (SELECT count(*) FROM fan_outs WHERE expanded_to IS NOT NULL) + (SELECT count(*) FROM catch_ups)
         + (SELECT count(*) FROM webhook_fan_outs WHERE expanded_to IS NOT NULL),
     (SELECT count(*) FROM requests WHERE state IN (2, 3)
-        OR (state = 1 AND due <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint))";
+        OR (state = 1 AND due <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint))
+        + (SELECT count(*) FROM requests r WHERE unsettled AND (
+            (state = 0 AND due <= (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+            OR (state IN (5, 6) AND EXISTS (SELECT 1 FROM requests q
+                WHERE q.kind = r.kind AND q.addressee = r.addressee AND q.state = 0))))";
 
 const TOP_POSTS: &str =
     "SELECT s.post, p.title, s.comments FROM post_stats s LEFT JOIN posts p ON p.id = s.post

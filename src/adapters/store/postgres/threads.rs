@@ -89,13 +89,13 @@ struct Waiting {
 impl<'a> Threads<'a> {
     /// Loads the threads, and holds them until the transaction ends.
     async fn load(tx: &Transaction<'_>, changes: &[Thread<'a>]) -> Result<Self, Trouble> {
-        let commented = of_threads(changes, |change| match change {
-            Thread::Comment(comment) => Some(comment.post.as_str()),
-            _ => None,
+        let commented = of_threads(changes, |change| {
+            let Thread::Comment(comment) = change else { return None };
+            Some(comment.post.as_str())
         });
-        let published = of_threads(changes, |change| match change {
-            Thread::Post(post) => Some(post.post.as_str()),
-            _ => None,
+        let published = of_threads(changes, |change| {
+            let Thread::Post(post) = change else { return None };
+            Some(post.post.as_str())
         });
         let all: BTreeSet<&str> = commented.union(&published).copied().collect();
         let mut threads: BTreeMap<&str, State> = all.iter().map(|post| (*post, State::default())).collect();
@@ -298,13 +298,14 @@ const WAIT: &str = "INSERT INTO thread_waiting (post, comment, author, event, ti
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
         WITH ORDINALITY AS n (post, comment, author, event, time, place) ORDER BY place";
 
-const ANNOUNCE: &str = "INSERT INTO fan_outs (post, author, event, time, expanded_to)
-    SELECT n.*, '' FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS n (post, author, event, time)
+const ANNOUNCE: &str = "INSERT INTO fan_outs (post, author, event, time, expanded_to, arrived_at)
+    SELECT n.*, '', (extract(epoch FROM now()) * 1000)::bigint FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS n (post, author, event, time)
     ON CONFLICT DO NOTHING";
 
-const SUBSCRIBE: &str = "INSERT INTO subscriptions (subscriber, since, subscribed)
-    SELECT * FROM unnest($1::text[], $2::bigint[], $3::bool[])
-    ON CONFLICT (subscriber, since) DO UPDATE SET subscribed = excluded.subscribed";
+const SUBSCRIBE: &str = "INSERT INTO subscriptions (subscriber, since, subscribed, arrived_at)
+    SELECT n.*, (extract(epoch FROM now()) * 1000)::bigint FROM unnest($1::text[], $2::bigint[], $3::bool[]) AS n
+    ON CONFLICT (subscriber, since)
+    DO UPDATE SET subscribed = excluded.subscribed, arrived_at = excluded.arrived_at";
 
 // Written in chunks, as announcements are.
 const CATCH_UP: &str = "INSERT INTO catch_ups (subscriber, next_time, next_post, end_time)

@@ -6,14 +6,16 @@ use super::error::Trouble;
 use super::queue::{self, clock, execute};
 use crate::ports::{Rest, WebhookEvent};
 
-/// Keeps events for the endpoints that want them, in their order; nothing of one that no active endpoint wants.
+/// Keeps events for the endpoints that want them, in their order; nothing of one that no active endpoint
+/// wants, or that is too old.
 pub(super) async fn events(tx: &Transaction<'_>, events: &[&WebhookEvent]) -> Result<(), Trouble> {
     let ids: Vec<_> = events.iter().map(|event| event.origin.event.as_str()).collect();
     let types: Vec<_> = events.iter().map(|event| event.event_type.as_str()).collect();
     let blogs: Vec<_> = events.iter().map(|event| event.blog.as_str()).collect();
     let bodies: Vec<_> = events.iter().map(|event| event.body.as_str()).collect();
     let times: Vec<_> = events.iter().map(|event| event.origin.time).collect();
-    execute(tx, EVENTS, &[&ids, &types, &blogs, &bodies, &times]).await.map(drop)
+    let until: Vec<_> = events.iter().map(|event| event.origin.time.saturating_add(event.max_age)).collect();
+    execute(tx, EVENTS, &[&ids, &types, &blogs, &bodies, &times, &until]).await.map(drop)
 }
 
 /// What one step of expansion did.
@@ -85,9 +87,11 @@ const EVENTS: &str = concat!(
     SELECT e.event, e.type, e.blog, e.body, e.time, ",
     clock!(),
     ", ''
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
-        WITH ORDINALITY AS e(event, type, blog, body, time, place)
-    WHERE EXISTS (SELECT 1 FROM webhooks w WHERE w.disabled_at IS NULL
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
+        WITH ORDINALITY AS e(event, type, blog, body, time, until, place)
+    WHERE e.until >= ",
+    clock!(),
+    " AND EXISTS (SELECT 1 FROM webhooks w WHERE w.disabled_at IS NULL
         AND (w.types = '' OR strpos(E'\\n' || w.types || E'\\n', E'\\n' || e.type || E'\\n') > 0))
     ORDER BY e.place
     ON CONFLICT (event) DO NOTHING"

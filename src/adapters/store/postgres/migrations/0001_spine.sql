@@ -90,6 +90,7 @@ CREATE TABLE notifications (
     time BIGINT NOT NULL,
     PRIMARY KEY (recipient, reason, subject)
 );
+CREATE INDEX notifications_by_age ON notifications (time);
 
 -- One row a post that was published or commented on: who works on a thread holds it. The author is null until the post
 -- comes.
@@ -116,25 +117,28 @@ CREATE TABLE thread_waiting (
 );
 CREATE INDEX thread_waiting_by_post ON thread_waiting (post);
 
--- Whether new posts are announced to a user from a time on.
+-- Whether new posts are announced to a user from a time on. arrived_at: when the row was written, by our clock.
 CREATE TABLE subscriptions (
     subscriber TEXT COLLATE "C" NOT NULL,
     since BIGINT NOT NULL,
     subscribed BOOLEAN NOT NULL,
+    arrived_at BIGINT NOT NULL,
     PRIMARY KEY (subscriber, since)
 );
 
 -- Those who were ever subscribed: who else registered is never looked at.
 CREATE INDEX subscribers ON subscriptions (subscriber) WHERE subscribed;
 
--- One row a post that is announced. Subscribers up to the cursor were looked at; null: all of them.
+-- One row a post that is announced. Subscribers up to the cursor were looked at; null: all of them. arrived_at as above.
 CREATE TABLE fan_outs (
     post TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     author TEXT COLLATE "C" NOT NULL,
     event TEXT COLLATE "C" NOT NULL,
     time BIGINT NOT NULL,
-    expanded_to TEXT COLLATE "C"
+    expanded_to TEXT COLLATE "C",
+    arrived_at BIGINT NOT NULL
 );
+CREATE INDEX fan_outs_by_age ON fan_outs (arrived_at) WHERE expanded_to IS NULL;
 CREATE INDEX fan_outs_by_time ON fan_outs (time, post);
 CREATE INDEX fan_outs_open ON fan_outs (time, post) WHERE expanded_to IS NOT NULL;
 

@@ -80,6 +80,9 @@ CREATE TABLE contacts (
     content_time BIGINT NOT NULL
 );
 
+-- People who are gone: what is kept of their subscriptions goes after a while.
+CREATE INDEX contacts_gone ON contacts (id) WHERE state IN (2, 3);
+
 -- notify: what a mail says of a post.
 CREATE TABLE thread_posts (
     post TEXT COLLATE "C" NOT NULL PRIMARY KEY,
