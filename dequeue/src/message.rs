@@ -5,7 +5,7 @@ use std::ptr::{self, NonNull};
 
 use rdkafka::bindings as native;
 use rdkafka::error::{IsError, KafkaError};
-use rdkafka::types::{RDKafkaHeaders, RDKafkaMessage, RDKafkaRespErr};
+use rdkafka::types::{RDKafkaHeaders, RDKafkaMessage};
 
 /// A message that is freed when it is dropped. Came from a queue of librdkafka, as nobody else's; `None` is a null pointer.
 #[repr(transparent)]
@@ -16,13 +16,10 @@ impl Owned {
     pub(crate) fn read(&self) -> Result<Message<'_>, KafkaError> {
         // SAFETY: it was not freed yet, and nobody writes to it.
         let native = unsafe { self.0.as_ref() };
-        match native.err {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
-                Err(KafkaError::PartitionEOF(native.partition))
-            }
-            error if error.is_error() => Err(KafkaError::MessageConsumption(error.into())),
-            _ => Ok(Message { native }),
+        if native.err.is_error() {
+            return Err(KafkaError::MessageConsumption(native.err.into()));
         }
+        Ok(Message { native })
     }
 }
 
