@@ -36,6 +36,7 @@ fn shape() -> GroupShape {
             event_types: vec!["post.published".to_owned(), "post.removed".to_owned()],
         }],
         dependencies: vec!["db".to_owned()],
+        dead_letters: vec![("blog.posts".to_owned(), "dlq.postroom.project.blog.posts".to_owned())],
         poll_interval_limit: Duration::from_secs(300),
     }
 }
@@ -156,9 +157,9 @@ fn every_known_combination_of_labels_is_there_at_zero() {
         }
     }
     let partitions = ["lag", "committed", "position", "log_end", "partition_blocked", "partition_paused"];
-    for family in
-        Family::ALL.iter().filter(|family| !partitions.iter().any(|word| family.name.contains(word)))
-    {
+    // How long a topic keeps records is absent until the cluster has told.
+    let later = [partitions.as_slice(), &["retention_seconds"]].concat();
+    for family in Family::ALL.iter().filter(|family| !later.iter().any(|word| family.name.contains(word))) {
         assert!(
             page.contains(&format!("# TYPE {} {}\n", family.name, family.kind)),
             "{} is missing",

@@ -75,6 +75,7 @@ fn a_config_map_takes_no_secret() {
         ("[admin]\ntoken = \"sesame\"\n", "admin.token"),
         ("[store]\nurl = \"postgres://me:sesame@db/blog\"\n", "store.url"),
         ("[store]\nurl = \"postgres://me@db/blog?password=sesame\"\n", "store.url"),
+        ("[store]\nurl = \"postgres://me:ses/ame?sesame@db/blog\"\n", "store.url"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("postroom.toml");
@@ -88,6 +89,20 @@ fn a_config_map_takes_no_secret() {
         assert!(said.contains(&format!("{key} stands in")) && !said.contains("sesame"), "{said}");
         assert!(refused.stdout.is_empty());
     }
+}
+
+#[test]
+fn files_that_lie_in_the_pod_alone_are_not_looked_for_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("postroom.toml");
+    let settings = "[http]\nlisten = \"0.0.0.0:9464\"\n[admin]\ntoken_file = \"/run/secrets/of-the-pod/token\"\n\
+        [kafka]\nbrokers = \"kafka:9093\"\nsecurity = \"ssl\"\n[kafka.tls]\nca = \"/run/secrets/of-the-pod/ca.crt\"\n\
+        certificate = \"/run/secrets/of-the-pod/tls.crt\"\nkey = \"/run/secrets/of-the-pod/tls.key\"\n";
+    std::fs::write(&file, settings).unwrap();
+
+    let manifests = exported(&["k8s", "-c", file.to_str().unwrap()]);
+
+    assert!(manifests.contains("key = \"/run/secrets/of-the-pod/tls.key\""), "{manifests}");
 }
 
 #[test]

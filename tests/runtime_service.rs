@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ struct Stage {
     codec: Codec,
     directory: tempfile::TempDir,
     board: Arc<Board>,
+    metrics: Metrics,
     _broker: Embedded,
 }
 
@@ -87,9 +89,9 @@ impl Stage {
         let build = BuildInfo { version: word(), revision: word(), rustc: word(), librdkafka: word() };
         let board = Arc::new(Board::new("test"));
         let metrics = Metrics::new(&build, Arc::clone(&board)).unwrap();
-        let service = Service::start(&config, groups, metrics, Broker::Embedded).await.unwrap();
+        let service = Service::start(&config, groups, metrics.clone(), Broker::Embedded).await.unwrap();
         let codec = Codec::new(Limits::default());
-        Self { service, codec, directory, board, _broker: broker }
+        Self { service, codec, directory, board, metrics, _broker: broker }
     }
 
     async fn post(&self, id: &str, author: &str) {
@@ -161,6 +163,27 @@ async fn every_record_is_counted_once_by_how_it_ended() {
     service.drain(Duration::from_secs(10));
     let endings = service.ended(Duration::from_secs(10)).await;
     assert_eq!(endings, [("postroom.posts".to_owned(), Ending::Drained)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_poll_thread_is_seen_to_come_round() {
+    let mut stage = Stage::start(vec![posts()]).await;
+    let last = |page: &str| {
+        let line =
+            page.lines().find_map(|line| line.strip_prefix("postroom_last_poll_timestamp_seconds{")).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    let begun = Instant::now();
+
+    let mut seen = BTreeSet::new();
+    while seen.len() < 3 && begun.elapsed() < Duration::from_secs(40) {
+        seen.insert(last(&stage.metrics.page()).to_bits());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    assert!(seen.len() >= 3, "{seen:?}");
+    stage.service.drain(Duration::from_secs(5));
+    stage.service.ended(Duration::from_secs(5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,7 +76,10 @@ pub(crate) enum Command {
     )]
     Completions(CompletionsArgs),
     /// Show the configuration
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  postroom config show --origin             every setting, and where its value comes from"
+    )]
     Config(ConfigCommand),
     /// An embedded broker, a blog's events, all effects, in one process
     #[command(
@@ -85,7 +88,10 @@ pub(crate) enum Command {
     )]
     Demo(DemoArgs),
     /// List, show, replay and discard dead letters
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  postroom dlq groups                       who failed, how, since when\n  postroom dlq show --cause a3f1\n  postroom dlq replay --cause a3f1"
+    )]
     Dlq(DlqCommand),
     /// Look at everything that running needs, and say what to do about what is not well
     #[command(
@@ -118,7 +124,7 @@ pub(crate) enum Command {
     #[command(hide = true)]
     PictureWorker(PictureWorkerArgs),
     /// Look at the mails that events would cause
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  postroom mail preview event.json")]
     Mail(MailCommand),
     /// Run the effects against Kafka, until SIGTERM
     #[command(
@@ -127,7 +133,10 @@ pub(crate) enum Command {
     )]
     Run(RunArgs),
     /// Check, register, compare and show the schemas of events
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  postroom schemas show\n  postroom schemas check schemas/ --offline\n  postroom schemas register --dry-run"
+    )]
     Schemas(SchemasCommand),
     /// Find posts and comments
     #[command(
@@ -151,12 +160,18 @@ pub(crate) enum Command {
     )]
     Tail(TailArgs),
     /// Compare the cluster's topics with what the effects need, and make what is missing
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  postroom topics plan -c postroom.toml\n  postroom topics apply -c postroom.toml"
+    )]
     Topics(TopicsCommand),
     /// Print the version and what it was built with
     Version(VersionArgs),
     /// Tell other programs of events, by signed HTTP requests
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  postroom webhooks add https://shop.example/hooks --id shop --types post.published\n  postroom webhooks test shop\n  postroom webhooks ls"
+    )]
     Webhooks(WebhooksCommand),
 }
 

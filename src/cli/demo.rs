@@ -208,8 +208,9 @@ impl Demo<'_> {
             pid: std::process::id(),
             brokers: self.loaded.config.kafka.brokers.to_string(),
             http: self.serving.http.as_ref().map(|http| http.address().to_string()),
-            store: self.loaded.config.store.url.to_string(),
-            webhooks: webhooks(self.loaded),
+            store: self.loaded.config.store.url.without_password(),
+            schema: Some(self.loaded.config.store.schema.clone()),
+            settings: told(self.loaded),
         }
     }
 
@@ -220,16 +221,25 @@ impl Demo<'_> {
             terminal.say(&format!("page     http://{http}/"));
         }
         terminal.say(&format!("store    {}", running.store));
+        if self.loaded.config.store.url.has_password() {
+            let how =
+                "other commands need its password too: set store.password_file or POSTROOM_STORE__PASSWORD";
+            terminal.say(&format!("         {how}"));
+        }
         terminal.say(&format!("mail     smtp://{}", self.sink.address()));
     }
 }
 
-/// What is set under `[webhooks]`, as a flag would say it.
-fn webhooks(loaded: &Loaded) -> Vec<(String, String)> {
+/// What is set of mail, objects and webhooks, as a flag would say it: never a secret.
+fn told(loaded: &Loaded) -> Vec<(String, String)> {
     let set = loaded.settings.iter().filter(|setting| setting.origin != Origin::Default);
-    let ours = set.filter(|setting| setting.path.starts_with("webhooks."));
+    let ours =
+        set.filter(|setting| setting.path.starts_with("webhooks.") || TOLD.contains(&setting.path.as_str()));
     ours.map(|setting| (setting.path.clone(), setting.value.trim_matches('"').to_owned())).collect()
 }
+
+/// What other commands are told beside `[webhooks]`.
+const TOLD: [&str; 5] = ["mail.from", "mail.relay", "mail.security", "objects.source", "objects.target"];
 
 /// How the playing went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

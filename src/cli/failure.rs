@@ -115,9 +115,12 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let what = error.to_string();
         match error {
-            StoreError::Away(_) => Self::new(Exit::Unavailable, what),
+            StoreError::Away(_) => {
+                Self::new(Exit::Unavailable, what).fix("start the database, or correct store.url")
+            }
             StoreError::Refused(_) => Self::new(Exit::Internal, what),
-            StoreError::Unusable(_) => Self::new(Exit::Configuration, what).fix("check store.url"),
+            StoreError::Unusable(_) => Self::new(Exit::Configuration, what)
+                .fix("check store.url, and store.password if it is PostgreSQL"),
         }
     }
 }

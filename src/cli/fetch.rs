@@ -1,7 +1,7 @@
 //! Asks a running instance over HTTP: one request, one answer, bounded in time and size.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use crate::cli::exit::Exit;
@@ -38,9 +38,7 @@ fn ask(address: &str, path: &str, token: Option<&Secret>) -> Result<(String, Str
 }
 
 fn exchange(address: &str, path: &str, token: Option<&Secret>) -> io::Result<String> {
-    let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    let target = address.to_socket_addrs()?.next().ok_or_else(none)?;
-    let mut stream = TcpStream::connect_timeout(&target, PATIENCE)?;
+    let mut stream = connect(address.to_socket_addrs()?)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let bearer =
@@ -54,5 +52,37 @@ fn exchange(address: &str, path: &str, token: Option<&Secret>) -> io::Result<Str
         .map_err(|_not_text| io::Error::new(io::ErrorKind::InvalidData, "the answer is not text"))
 }
 
+/// Connects to the first address that answers: `localhost` is often two, of which a process listens on one.
+fn connect(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
 const PATIENCE: Duration = Duration::from_secs(5);
 const LARGEST: u64 = 32 * 1_024 * 1_024;
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn of_several_addresses_of_a_name_the_one_that_answers_counts() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let open = listener.local_addr().unwrap();
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+
+        assert!(connect([closed, open].into_iter()).is_ok());
+        assert!(connect([closed].into_iter()).is_err());
+        assert!(connect([].into_iter()).is_err());
+    }
+}

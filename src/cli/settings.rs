@@ -7,7 +7,7 @@ use crate::cli::effects::EFFECTS;
 use crate::cli::failure::Failure;
 use crate::cli::running::Running;
 use crate::cli::terminal::Terminal;
-use crate::config::{Flag, Loaded, LogFormat, Origin, Sources, load};
+use crate::config::{Flag, Loaded, LogFormat, Origin, Setting, Sources, load};
 use crate::telemetry::Metrics;
 use crate::telemetry::log::{LogGuard, LogSettings, start};
 
@@ -79,12 +79,17 @@ pub(crate) fn loaded_for_demo(global: &Global, terminal: &Terminal) -> Result<Lo
         crate::cli::terminal::Style::Faint,
         &format!("looking at the demo that runs with brokers {}", demo.brokers),
     ));
-    let flag = |setting: &str, value: String| Flag {
-        name: "the running demo".to_owned(),
-        setting: setting.to_owned(),
-        value,
+    let flag = |(setting, value)| Flag { name: "the running demo".to_owned(), setting, value };
+    let store = demo.of_store();
+    // What is said for this command alone counts.
+    let named = |path: &str| {
+        let named = |setting: &Setting| setting.path == path && matches!(setting.origin, Origin::Flag(_));
+        loaded.settings.iter().any(named)
     };
-    loaded_with(global, vec![flag("kafka.brokers", demo.brokers), flag("store.url", demo.store)], terminal)
+    let own = demo.settings.into_iter().filter(|(path, _)| !named(path));
+    let brokers = ("kafka.brokers".to_owned(), demo.brokers);
+    let flags = std::iter::once(brokers).chain(own).map(flag).chain(store).collect();
+    loaded_with(global, flags, terminal)
 }
 
 /// Loads it for a command that works on the store: where none is named and a demo runs, that demo's.
@@ -99,10 +104,12 @@ pub(crate) fn loaded_for_store(global: &Global, terminal: &Terminal) -> Result<L
         &format!("using the store of the demo that runs: {}", demo.store),
     ));
     let of_demo = |setting, value| Flag { name: "the running demo".to_owned(), setting, value };
+    let store = demo.of_store();
     // Its store comes with its rules: what it delivers to must be what this command would add.
-    let rules = demo.webhooks.into_iter().filter(|(path, _)| is_default(&loaded, path));
+    let rules = demo.settings.into_iter().filter(|(path, _)| path.starts_with("webhooks."));
+    let rules = rules.filter(|(path, _)| is_default(&loaded, path));
     let mut flags: Vec<_> = rules.map(|(path, value)| of_demo(path, value)).collect();
-    flags.push(of_demo("store.url".to_owned(), demo.store));
+    flags.extend(store);
     loaded_with(global, flags, terminal)
 }
 

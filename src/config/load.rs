@@ -162,6 +162,11 @@ impl Reader<'_> {
         self.effects
     }
 
+    /// Says whether the settings are meant for another machine, whose files are not here.
+    pub(crate) fn is_for_elsewhere(&self) -> bool {
+        self.leave_secrets
+    }
+
     pub(crate) fn value(&self, path: &str) -> Option<Value> {
         self.figment.find_value(path).ok()
     }

@@ -8,7 +8,9 @@ use crate::config::sections::{Kafka, SaslMechanism, Security};
 pub(super) fn check(kafka: &Kafka, reader: &mut Reader<'_>) {
     credentials(kafka, reader);
     certificates(kafka, reader);
-    readable(kafka, reader);
+    if !reader.is_for_elsewhere() {
+        readable(kafka, reader);
+    }
 }
 
 fn credentials(kafka: &Kafka, reader: &mut Reader<'_>) {

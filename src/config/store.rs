@@ -48,39 +48,81 @@ impl PostgresUrl {
         &self.0
     }
 
-    /// Returns the part between the scheme and the path: `user:password@host:port`.
-    fn authority(&self) -> &str {
+    /// Returns what stands before the last `@`, where there is one, and the rest: hosts, database and parameters. A password
+    /// may hold any sign, also `/` and `?`.
+    fn parts(&self) -> (Option<&str>, &str) {
         let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
-        rest.split(['/', '?']).next().unwrap_or_default()
+        rest.rsplit_once('@').map_or((None, rest), |(user, rest)| (Some(user), rest))
+    }
+
+    /// Returns the hosts with their ports, separated by commas.
+    fn hosts(&self) -> &str {
+        self.parts().1.split(['/', '?']).next().unwrap_or_default()
+    }
+
+    /// Returns the address without its password, for those who have it from elsewhere.
+    pub(crate) fn without_password(&self) -> String {
+        let scheme = self.0.split_once("://").map_or("postgres", |(scheme, _)| scheme);
+        let (user, rest) = self.parts();
+        let name = user.map(|user| user.split(':').next().unwrap_or_default());
+        let name = name.map(|name| format!("{name}@")).unwrap_or_default();
+        let (base, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let kept =
+            query.split('&').filter(|pair| !pair.is_empty() && !has_password_parameter(&format!("?{pair}")));
+        let kept = kept.collect::<Vec<_>>().join("&");
+        let query = if kept.is_empty() { kept } else { format!("?{kept}") };
+        format!("{scheme}://{name}{base}{query}")
     }
 
     /// Says whether the address itself holds a password.
     pub(crate) fn has_password(&self) -> bool {
-        let user = self.authority().rsplit_once('@').map_or("", |(user, _)| user);
-        user.contains(':') || self.0.contains("password=")
+        let (user, rest) = self.parts();
+        user.is_some_and(|user| user.contains(':')) || has_password_parameter(rest)
     }
+}
+
+/// Parameters of an address may be written with escapes.
+fn has_password_parameter(rest: &str) -> bool {
+    let query = rest.split_once('?').map_or("", |(_, query)| query);
+    url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name.contains("password"))
 }
 
 impl fmt::Display for PostgresUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let authority = self.authority();
-        let (user, hosts) =
-            authority.rsplit_once('@').map_or((None, authority), |(user, hosts)| (Some(user), hosts));
-        let path = self.0.split_once(authority).map_or("", |(_, path)| path);
-        let path = if path.contains("password=") { path.split('?').next().unwrap_or_default() } else { path };
+        let (user, rest) = self.parts();
         f.write_str("postgres://")?;
         match user.map(|user| user.split_once(':').map_or((user, false), |(name, _)| (name, true))) {
             Some((name, true)) => write!(f, "{name}:{REDACTED}@")?,
             Some((name, false)) => write!(f, "{name}@")?,
             None => {}
         }
-        write!(f, "{hosts}{path}")
+        let shown =
+            if has_password_parameter(rest) { rest.split('?').next().unwrap_or_default() } else { rest };
+        f.write_str(shown)
     }
 }
 
 impl fmt::Debug for PostgresUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl StoreUrl {
+    /// Returns what others set `store.url` to: a password is not in it.
+    pub(crate) fn without_password(&self) -> String {
+        match self {
+            Self::Sqlite(_) => self.to_string(),
+            Self::Postgres(url) => url.without_password(),
+        }
+    }
+
+    /// Says whether the address itself holds a password.
+    pub(crate) fn has_password(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Postgres(url) => url.has_password(),
+        }
     }
 }
 
@@ -104,6 +146,12 @@ impl Leaf for StoreUrl {
         };
         match scheme {
             "sqlite" if rest.is_empty() => Err(Refusal::new("names no file", fix)),
+            "sqlite" if rest.trim_start_matches('/').starts_with(":memory:") || rest.starts_with("file:") => {
+                Err(Refusal::new(
+                    "is no file: positions and effects would be lost, or counted twice",
+                    "write \"sqlite:PATH\"",
+                ))
+            }
             "sqlite" => Ok(Self::Sqlite(PathBuf::from(rest.strip_prefix("//").unwrap_or(rest)))),
             // The rest may hold a password: it is not repeated.
             "postgres" | "postgresql" if !rest.starts_with("//") => {
@@ -111,7 +159,7 @@ impl Leaf for StoreUrl {
             }
             "postgres" | "postgresql" => {
                 let url = PostgresUrl(text);
-                if url.authority().rsplit('@').next().is_none_or(str::is_empty) && !url.0.contains("host=") {
+                if url.hosts().is_empty() && !url.0.contains("host=") {
                     return Err(Refusal::new("names no host", fix));
                 }
                 Ok(Self::Postgres(url))
@@ -184,11 +232,41 @@ mod tests {
             ("postgres://a,b:1234/blog", "postgres://a,b:1234/blog"),
             ("postgres://me@db/blog?password=s3cret", "postgres://me@db/blog"),
             ("postgres://me:p@ss:word@db/blog", "postgres://me:[redacted]@db/blog"),
+            ("postgres://me:s3cret/1?2@db/blog", "postgres://me:[redacted]@db/blog"),
+            ("postgres://me@db/blog?pass%77ord=s3cret", "postgres://me@db/blog"),
         ] {
             let url = read(url).unwrap();
 
             assert_eq!(url.to_string(), shown);
             assert!(!format!("{url:?}").contains("s3cret"));
+            let StoreUrl::Postgres(url) = url else { continue };
+            assert_eq!(
+                url.has_password(),
+                url.expose() != shown.replace("postgres:", "postgresql:") && url.expose() != shown
+            );
+        }
+    }
+
+    #[test]
+    fn address_without_its_password_is_an_address() {
+        for (url, without) in [
+            (
+                "postgres://me:s3cret@db:5432/blog?sslmode=require",
+                "postgres://me@db:5432/blog?sslmode=require",
+            ),
+            ("postgres://me:p@ss:word@db,db2/blog", "postgres://me@db,db2/blog"),
+            (
+                "postgres://db/blog?user=me&password=s3cret&sslmode=require",
+                "postgres://db/blog?user=me&sslmode=require",
+            ),
+            ("postgres://me@db/blog?password=s3cret", "postgres://me@db/blog"),
+            ("postgres://me@db/blog", "postgres://me@db/blog"),
+            ("sqlite:postroom.db", "sqlite:postroom.db"),
+        ] {
+            let url = read(url).unwrap();
+
+            assert_eq!(url.without_password(), without);
+            assert!(!read(without).unwrap().has_password());
         }
     }
 

@@ -24,7 +24,22 @@ pub(crate) type Unfinished = BTreeMap<String, i64>;
 pub(crate) struct Scale {
     connection: Connection,
     groups: OnceLock<Vec<Wanted>>,
-    last: Mutex<Option<(Instant, Unfinished)>>,
+    last: Mutex<Option<Told>>,
+}
+
+/// What was found out, and when.
+struct Told {
+    at: Instant,
+    found: Result<Unfinished, String>,
+}
+
+impl Told {
+    /// Returns what one who asked at `asked` is told `now` without a new question: what is fresh, or that nobody answered a
+    /// question for whose end one has waited. Triggers of several groups ask at once, and each would wait for its own.
+    fn answers(&self, asked: Instant, now: Instant) -> Option<Result<Unfinished, String>> {
+        let holds = if self.found.is_ok() { now.duration_since(self.at) < FRESH } else { self.at > asked };
+        holds.then(|| self.found.clone())
+    }
 }
 
 /// A group of this process.
@@ -56,20 +71,23 @@ impl Scale {
         let groups = self.groups.get().filter(|groups| !groups.is_empty());
         let groups = groups.ok_or_else(|| "no group has started yet".to_owned())?;
         // One question at a time: who asks meanwhile gets the same answer.
+        let asked = Instant::now();
         let mut last = self.last.lock().await;
-        if let Some((at, known)) = last.as_ref()
-            && at.elapsed() < FRESH
-        {
-            return Ok(known.clone());
+        if let Some(found) = last.as_ref().and_then(|told| told.answers(asked, Instant::now())) {
+            return found;
         }
-        let admin = Admin::connect(&self.connection).map_err(|error| error.to_string())?;
-        let asked = try_join_all(groups.iter().map(|group| ask(&admin, group)));
-        let found = match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(found) => found.map_err(|error| error.to_string())?.into_iter().collect::<Unfinished>(),
-            Err(_late) => return Err("the cluster does not answer in time".to_owned()),
-        };
-        *last = Some((Instant::now(), found.clone()));
-        Ok(found)
+        let found = find(&self.connection, groups).await;
+        *last = Some(Told { at: Instant::now(), found: found.clone() });
+        found
+    }
+}
+
+async fn find(connection: &Connection, groups: &[Wanted]) -> Result<Unfinished, String> {
+    let admin = Admin::connect(connection).map_err(|error| error.to_string())?;
+    let asked = try_join_all(groups.iter().map(|group| ask(&admin, group)));
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(found) => Ok(found.map_err(|error| error.to_string())?.into_iter().collect()),
+        Err(_late) => Err("the cluster does not answer in time".to_owned()),
     }
 }
 
@@ -124,6 +142,19 @@ mod tests {
 
         assert_eq!(lag(&positions, Start::Earliest), 11);
         assert_eq!(lag(&positions, Start::Latest), 6);
+    }
+
+    #[test]
+    fn an_answer_holds_for_a_moment_and_a_failure_for_those_who_waited_for_it() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let found = Told { at: after(10), found: Ok(Unfinished::new()) };
+        let failed = Told { at: after(10), found: Err("nobody".to_owned()) };
+
+        assert_eq!(found.answers(after(11), after(11)), Some(Ok(Unfinished::new())));
+        assert_eq!(found.answers(after(12), after(12)), None);
+        assert_eq!(failed.answers(after(9), after(20)), Some(Err("nobody".to_owned())), "it waited");
+        assert_eq!(failed.answers(after(11), after(11)), None, "it came later");
     }
 
     #[test]

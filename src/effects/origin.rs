@@ -24,10 +24,17 @@ pub(super) fn origin(envelope: &Envelope<BlogEvent>) -> Result<Origin, Failure> 
 /// Takes the name of an object or of a person.
 ///
 /// # Errors
-/// It is empty.
+/// It is empty, or longer than two of which an index of a database takes together: one such name must not hold up what is
+/// written for others.
 pub(super) fn named(field: &str, value: &str) -> Result<String, Failure> {
     if value.is_empty() {
         return Err(invalid("empty_id", format!("{field} is empty")));
+    }
+    if value.len() > LONGEST_NAME {
+        return Err(invalid(
+            "long_id",
+            format!("{field} takes {} bytes, more than {LONGEST_NAME}", value.len()),
+        ));
     }
     Ok(value.to_owned())
 }
@@ -36,8 +43,29 @@ fn invalid(detail: &'static str, message: String) -> Failure {
     Failure::new(Class::Dead(Reason::Invalid), detail, message)
 }
 
+/// The longest name, in bytes. An entry of PostgreSQL's index takes no more than 2,704, of a recipient and a subject together.
+const LONGEST_NAME: usize = 1_000;
+
 /// 0001-01-01T00:00:00Z.
 const FIRST_MILLISECOND: i64 = -62_135_596_800_000;
 
 /// 9999-12-31T23:59:59.999Z.
 const LAST_MILLISECOND: i64 = 253_402_300_799_999;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_neither_empty_nor_longer_than_an_index_takes() {
+        let longest = "n".repeat(LONGEST_NAME);
+
+        assert_eq!(named("author", &longest), Ok(longest.clone()));
+        for (name, detail) in [(String::new(), "empty_id"), (format!("{longest}n"), "long_id")] {
+            let failure = named("author", &name);
+            let found =
+                failure.as_ref().err().map(|failure| (failure.class.clone(), failure.detail.as_ref()));
+            assert_eq!(found, Some((Class::Dead(Reason::Invalid), detail)));
+        }
+    }
+}

@@ -38,7 +38,7 @@ impl StoreEffect for Project {
         match &envelope.event {
             BlogEvent::PostPublished(event) => {
                 let author = named("author", &event.author)?;
-                active(changes, &event.author, &origin);
+                active(changes, &event.author, &origin)?;
                 let content = PostContent {
                     title: event.title.clone(),
                     slug: Some(event.slug.clone()).filter(|slug| !slug.is_empty()),
@@ -47,7 +47,7 @@ impl StoreEffect for Project {
                 post(changes, &event.post_id, origin, PostFact::Published { author, content })
             }
             BlogEvent::PostUpdated(event) => {
-                active(changes, &event.editor, &origin);
+                active(changes, &event.editor, &origin)?;
                 let content = PostContent {
                     title: event.title.clone(),
                     slug: event.slug.clone(),
@@ -56,21 +56,21 @@ impl StoreEffect for Project {
                 post(changes, &event.post_id, origin, PostFact::Updated(content))
             }
             BlogEvent::PostRemoved(event) => {
-                active(changes, &event.editor, &origin);
+                active(changes, &event.editor, &origin)?;
                 post(changes, &event.post_id, origin, PostFact::Removed)
             }
             BlogEvent::CommentCreated(event) => {
                 let author = named("author", &event.author)?;
-                active(changes, &event.author, &origin);
+                active(changes, &event.author, &origin)?;
                 let post = named("post_id", &event.post_id)?;
                 comment(changes, &event.comment_id, origin, CommentFact::Created { post, author })
             }
             BlogEvent::CommentUpdated(event) => {
-                active(changes, &event.editor, &origin);
+                active(changes, &event.editor, &origin)?;
                 Ok(())
             }
             BlogEvent::CommentRemoved(event) => {
-                active(changes, &event.editor, &origin);
+                active(changes, &event.editor, &origin)?;
                 comment(changes, &event.comment_id, origin, CommentFact::Removed)
             }
             BlogEvent::UserRegistered(event) => {
@@ -98,10 +98,11 @@ impl StoreEffect for Project {
 }
 
 /// An editor may be unknown: then nobody was active.
-fn active(changes: &mut Changes, user: &str, origin: &Origin) {
+fn active(changes: &mut Changes, user: &str, origin: &Origin) -> Result<(), Failure> {
     if !user.is_empty() {
-        changes.push(Change::Active { user: user.to_owned(), time: origin.time });
+        changes.push(Change::Active { user: named("editor", user)?, time: origin.time });
     }
+    Ok(())
 }
 
 fn post(changes: &mut Changes, id: &str, origin: Origin, fact: PostFact) -> Result<(), Failure> {

@@ -76,6 +76,10 @@ impl Admin {
         Ok(Self { client: Arc::new(client), connection: connection.clone() })
     }
 
+    pub(crate) fn client(&self) -> &AdminClient<DefaultClientContext> {
+        &self.client
+    }
+
     /// Returns the cluster's topics without their settings, Kafka's own left out.
     ///
     /// # Errors
@@ -461,7 +465,7 @@ async fn blocking<V: Send + 'static>(
     spawn_blocking(question).await.unwrap_or_else(|error| Err(EdgeError::Client(error.to_string())))
 }
 
-fn options() -> AdminOptions {
+pub(crate) fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(ADMIN_PATIENCE)).operation_timeout(Some(ADMIN_PATIENCE))
 }
 

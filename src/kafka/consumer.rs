@@ -72,6 +72,7 @@ fn poll_until_closed(queue: &mut Dequeue<EdgeContext>, context: &EdgeContext) ->
             queue.wait(patience, |message| fetched.take_or(context, message, &mut errors));
         }
         more = queue.take(|message| fetched.take_or(context, message, &mut errors)) == ROUND;
+        EdgeCounters::add(&context.counters.polls);
         if more {
             fetched.flush_old(context);
         } else {

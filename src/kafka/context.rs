@@ -232,6 +232,8 @@ pub struct EdgeCounters {
     pub unreadable_headers: AtomicU64,
     /// Records handed over to the driver.
     pub records: AtomicU64,
+    /// Polls that have ended.
+    pub polls: AtomicU64,
     /// How often the poll interval was exceeded, so that the group was left.
     pub polls_exceeded: AtomicU64,
     /// Assignments of partitions.

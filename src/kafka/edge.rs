@@ -165,6 +165,10 @@ impl Edge for KafkaEdge {
         Box::pin(async move { Ok(usize::try_from(self.producer.partitions(topic).await?).unwrap_or(0)) })
     }
 
+    fn rounds(&self) -> u64 {
+        self.counters.polls.load(Ordering::Relaxed)
+    }
+
     fn close(&self, deadline: Moment) {
         self.ask(Command::Close(deadline));
     }

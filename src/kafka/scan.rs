@@ -36,6 +36,11 @@ pub fn scan(
 pub struct ReadTo(BTreeMap<(String, i32), i64>);
 
 impl ReadTo {
+    /// Returns the next offset to read of a partition that was read from.
+    pub(crate) fn next(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.0.get(&(topic.to_owned(), partition)).copied()
+    }
+
     /// Begins at the first records of this time (milliseconds since the Unix epoch) or later, where the cluster can
     /// tell; else at the start. Blocks.
     ///
@@ -97,10 +102,23 @@ pub fn scan_on(
     each: &mut impl FnMut(&RawRecord) -> bool,
 ) -> Result<(), EdgeError> {
     let consumer = reader(connection)?;
-    let mut held = ends(connection, &consumer, topics)?;
-    for topic in topics {
-        let Some(held) = held.remove(topic) else { continue };
-        if !scan_topic(connection, &consumer, topic, held, read_to, each)? {
+    let held = ends(connection, &consumer, topics)?;
+    scan_held(connection, &consumer, held, read_to, each)
+}
+
+/// Reads as [`scan_on`] does, up to what was held.
+///
+/// # Errors
+/// As [`scan`].
+pub(crate) fn scan_held(
+    connection: &Connection,
+    consumer: &BaseConsumer<Reading>,
+    held: Held,
+    read_to: &mut ReadTo,
+    each: &mut impl FnMut(&RawRecord) -> bool,
+) -> Result<(), EdgeError> {
+    for (topic, held) in held {
+        if !scan_topic(connection, consumer, &topic, held, read_to, each)? {
             break;
         }
     }
@@ -277,10 +295,10 @@ fn may_not_read(connection: &Connection, topic: &str) -> EdgeError {
 }
 
 /// What the partitions of topics hold that hold something, by topic and number.
-type Held = BTreeMap<String, BTreeMap<i32, Range<i64>>>;
+pub(crate) type Held = BTreeMap<String, BTreeMap<i32, Range<i64>>>;
 
 /// Asks what partitions hold: of all topics together, so that many partitions cost hardly more time than one.
-fn ends(
+pub(crate) fn ends(
     connection: &Connection,
     consumer: &BaseConsumer<Reading>,
     topics: &[String],

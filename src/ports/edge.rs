@@ -76,6 +76,8 @@ pub trait Edge: Send + Sync {
     fn log_range(&self, partition: &TopicPartition) -> EdgeFuture<'_, LogRange>;
     /// Reads how many partitions a topic has on the cluster; 0 where it is not there.
     fn partition_count<'a>(&'a self, topic: &'a str) -> EdgeFuture<'a, usize>;
+    /// Says how often the poll thread has come round since the start.
+    fn rounds(&self) -> u64;
     /// Leaves the group and ends with `Stopped`, by `deadline` at the latest.
     fn close(&self, deadline: Moment);
     /// Says that the driver has taken that many records out of the events: fetching goes on while few are

@@ -293,6 +293,6 @@ impl Driver {
 
     fn refresh_status(&mut self) {
         let processor = &self.processor;
-        self.observer.publish(self.now, || processor.snapshot());
+        self.observer.publish(self.now, self.edge.rounds(), || processor.snapshot());
     }
 }

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use postroom_core::{DeadLetter, Failure, Generation, Reason, Ticket, TopicPartition};
 
 use crate::event::{EventRecord, MailRequested, RawRecord, WebhookRequested};
+use crate::kafka::PREFIX;
 use crate::ports::Store;
 use crate::runtime::worker::Desk;
-use crate::telemetry::GroupMetrics;
+use crate::telemetry::{Ending, GroupMetrics};
 
 /// The dead letters that are not acknowledged yet.
 #[derive(Default)]
@@ -23,6 +24,8 @@ struct Letter {
     reason: Reason,
     attempts: u32,
     failure: Failure,
+    /// Of a replay: the topic where it first stood.
+    replay_of: Option<String>,
     /// The request of the outbox that it carries.
     request: Option<Request>,
 }
@@ -41,6 +44,7 @@ impl Letters {
             reason: letter.reason,
             attempts: letter.attempts,
             failure: letter.failure.clone(),
+            replay_of: desk.is_replay(&letter.payload).then(|| origin(&letter.payload)),
             request: request(&letter.payload, desk),
         };
         self.sent.insert(letter.ticket, noted);
@@ -49,7 +53,10 @@ impl Letters {
     /// The dead-letter topic has one: counts and logs it, once.
     pub(crate) fn acknowledged(&mut self, ticket: Ticket, metrics: &GroupMetrics) {
         let Some(letter) = self.sent.remove(&ticket) else { return };
-        let Letter { partition, event_type, reason, attempts, failure, request } = letter;
+        let Letter { partition, event_type, reason, attempts, failure, replay_of, request } = letter;
+        if let Some(source) = replay_of {
+            metrics.letters().replayed(&source, Ending::DeadLettered, 1);
+        }
         metrics.dead_lettered(&partition, ticket.offset, event_type, reason, attempts, &failure);
         if let Some(request) = request {
             tokio::spawn(request.dies(failure.message));
@@ -77,6 +84,12 @@ impl Request {
             tracing::warn!(request = self.id, %error, "the outbox was not told of a dead letter");
         }
     }
+}
+
+/// Returns the topic where a replay first stood; empty where its headers do not say.
+fn origin(record: &RawRecord) -> String {
+    let named = record.header(&format!("{PREFIX}topic"));
+    named.map(|name| String::from_utf8_lossy(name).into_owned()).unwrap_or_default()
 }
 
 /// Returns what a record of `blog.mail` or `blog.webhooks` asks for, by the id that the relay gave it.

@@ -13,7 +13,7 @@ use crate::runtime::logs::Logs;
 use crate::runtime::noting;
 use crate::runtime::report::Reporter;
 use crate::runtime::tally::{Finish, OTHER, Tally};
-use crate::runtime::worker::{Desk, RunEnd};
+use crate::runtime::worker::{Desk, RunEnd, STORE};
 use crate::runtime::workers::Completion;
 use crate::telemetry::{CommitOutcome, Ending, GroupMetrics, GroupReport, GroupState, RebalanceKind};
 
@@ -32,6 +32,8 @@ pub(crate) struct Observer {
     reporter: Reporter,
     store_reachable: bool,
     published: Option<Moment>,
+    /// How often the poll thread had come round when that was last told.
+    rounds: u64,
 }
 
 /// A revocation that waits for its partitions.
@@ -57,6 +59,7 @@ impl Observer {
             letters: Letters::default(),
             store_reachable: true,
             published: None,
+            rounds: 0,
         }
     }
 
@@ -128,6 +131,9 @@ impl Observer {
                     Finish::Duplicate => Ending::Duplicate,
                 };
                 self.metrics.finished(topic.as_str(), event_type, ending, *count);
+                if topic.as_str() == &*self.desk.retry_topic {
+                    self.metrics.letters().replayed(self.desk.source_of(event_type), ending, *count);
+                }
             }
         }
     }
@@ -204,14 +210,23 @@ impl Observer {
         }
     }
 
-    /// Says that the driver came round, and once a second what it looks like.
-    pub(crate) fn publish(&mut self, now: Moment, snapshot: impl FnOnce() -> Snapshot<RawRecord>) {
+    /// Says that the driver came round, and once a second what it looks like; `rounds` are those of the poll thread.
+    pub(crate) fn publish(
+        &mut self,
+        now: Moment,
+        rounds: u64,
+        snapshot: impl FnOnce() -> Snapshot<RawRecord>,
+    ) {
         const INTERVAL: Duration = Duration::from_millis(500);
         self.assignment_ended();
         if self.published.is_some_and(|last| now.since(last) < INTERVAL) {
             return;
         }
         self.published = Some(now);
+        if rounds != self.rounds {
+            self.rounds = rounds;
+            self.metrics.polled();
+        }
         let snapshot = snapshot();
         if self.state == GroupState::Joining && self.joined {
             self.state = GroupState::Running;
@@ -219,7 +234,8 @@ impl Observer {
         let report = GroupReport {
             state: self.state,
             halted: self.halted.clone(),
-            store_reachable: self.store_reachable,
+            store_reachable: self.store_reachable
+                && !snapshot.circuits.iter().any(|(dependency, _)| *dependency.0 == *STORE),
             brokers_away: self.logs.brokers_are_away(),
             partitions: self.reporter.partitions(now, &snapshot),
             topic_partitions: self.logs.topic_partitions(),

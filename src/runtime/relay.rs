@@ -73,7 +73,7 @@ impl<O: Outbox + Endpoints> Relay<O> {
     /// # Errors
     /// The store can never be used again.
     pub(crate) async fn run(self) -> Result<(), StoreError> {
-        let mut told: Option<Instant> = None;
+        let mut tell_at = Instant::now();
         while !self.stop.load(Ordering::Relaxed) {
             let step = match self.step().await {
                 Ok(step) => step,
@@ -83,9 +83,10 @@ impl<O: Outbox + Endpoints> Relay<O> {
                     Step::Hindered
                 }
             };
-            if told.is_none_or(|at| at.elapsed() >= TELL_INTERVAL) {
-                told = Some(Instant::now());
+            let now = Instant::now();
+            if now >= tell_at {
                 self.tell().await;
+                tell_at = Instant::now() + pause_after_telling(now.elapsed());
             }
             match step {
                 Step::Published => {}
@@ -240,6 +241,11 @@ const CHUNK: u32 = 500;
 /// How long a relay may keep what it took: longer than the producer tries.
 const LEASE: Duration = Duration::from_secs(90);
 
+/// How long nothing is told after telling took so long: counting a million rows must not keep others from being published.
+fn pause_after_telling(took: Duration) -> Duration {
+    TELL_INTERVAL.max(took.saturating_mul(TELL_SHARE))
+}
+
 /// How long a row that is out holds up later ones of its addressee. It stays in Kafka whatever comes.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
@@ -251,6 +257,9 @@ const HINDERED_WAIT: Duration = Duration::from_secs(1);
 
 /// How often the backlog is told.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Telling takes no more than this part of the time.
+const TELL_SHARE: u32 = 20;
 
 #[cfg(test)]
 mod tests {
@@ -385,6 +394,12 @@ mod tests {
         assert_eq!(store.requests_of_event("f", 1).await.unwrap().remove(0).state, RequestState::Out);
         let counted = "postroom_dead_letters_total{group=\"postroom.webhooks\",handler=\"webhooks\",reason=\"too_large\",topic=\"blog.webhooks\"} 1";
         assert!(relay.metrics.page().contains(counted));
+    }
+
+    #[test]
+    fn telling_takes_a_small_part_of_the_time() {
+        assert_eq!(pause_after_telling(Duration::from_millis(5)), TELL_INTERVAL);
+        assert_eq!(pause_after_telling(Duration::from_secs(1)), Duration::from_secs(20));
     }
 
     async fn state(store: &SqliteStore) -> RequestState {

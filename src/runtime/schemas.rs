@@ -18,7 +18,15 @@ pub(crate) struct Schemas {
     source: Arc<dyn SchemaSource>,
     grace: Duration,
     /// One question at a time: records with the same new schema come together.
-    missing: Mutex<HashMap<SchemaRef, Missing>>,
+    answers: Mutex<Answers>,
+}
+
+/// What the registry said.
+#[derive(Default)]
+struct Answers {
+    missing: HashMap<SchemaRef, Missing>,
+    /// When it was found to be away the last time, and why.
+    away: Option<(Instant, String)>,
 }
 
 #[derive(Clone, Copy)]
@@ -29,7 +37,7 @@ struct Missing {
 
 impl Schemas {
     pub(crate) fn new(codec: Codec, source: Arc<dyn SchemaSource>, grace: Duration) -> Self {
-        Self { codec, source, grace, missing: Mutex::default() }
+        Self { codec, source, grace, answers: Mutex::default() }
     }
 
     /// Learns a schema: after `Ok` the codec knows it.
@@ -37,9 +45,17 @@ impl Schemas {
     /// # Errors
     /// An outage of the registry, a retry within the grace, or the end: nobody knows it.
     pub(crate) async fn learn(&self, name: SchemaRef) -> Result<(), Failure> {
-        let mut missing = self.missing.lock().await;
+        let began = Instant::now();
+        let mut answers = self.answers.lock().await;
+        let Answers { missing, away } = &mut *answers;
         if self.codec.knows(name) {
             return Ok(());
+        }
+        // Whoever waited for a question that found nobody does not ask the same, with a time-out each.
+        if let Some((at, why)) = away
+            && *at > began
+        {
+            return Err(gone(why));
         }
         let now = Instant::now();
         let known = missing.get(&name).copied();
@@ -82,16 +98,20 @@ impl Schemas {
                     format!("the registry has no schema with {name} yet"),
                 ))
             }
-            Err(away) => Err(Failure::new(
-                Class::Outage(Dependency(REGISTRY.into())),
-                "registry_away",
-                away.to_string(),
-            )),
+            Err(found) => {
+                let why = found.to_string();
+                *away = Some((Instant::now(), why.clone()));
+                Err(gone(&why))
+            }
         }
     }
 }
 
 /// A schema that the codec refuses: no record of it can ever be read.
+fn gone(why: &str) -> Failure {
+    Failure::new(Class::Outage(Dependency(REGISTRY.into())), "registry_away", why)
+}
+
 fn unusable(name: SchemaRef, why: &str) -> Failure {
     let poison = DecodeError::Poison {
         detail: crate::codec::Detail::UnknownSchema,
@@ -210,6 +230,39 @@ mod tests {
 
         assert_eq!(failure.class, Class::Dead(Reason::UnknownSchema));
         assert!(failure.to_string().contains("recursive"), "{failure}");
+    }
+
+    /// Answers nobody, after ten seconds.
+    struct Silent(AtomicUsize);
+
+    impl SchemaSource for Silent {
+        fn schema(&self, _name: SchemaRef) -> SchemaFuture<'_> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Box::pin(async {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                Err(RegistryAway("no answer".to_owned()))
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_question_without_an_answer_does_not_ask_it_again() {
+        let source = Arc::new(Silent(AtomicUsize::new(0)));
+        let codec = Codec::without_schemas(Limits::default());
+        let schemas = Schemas::new(codec, Arc::<Silent>::clone(&source), Duration::from_secs(30));
+        let began = Instant::now();
+
+        let learn = |id| schemas.learn(SchemaRef::Id(id));
+        let failures = futures_util::future::join_all((0..100).map(learn)).await;
+        let took = began.elapsed();
+        learn(7).await.unwrap_err();
+
+        let outage = Class::Outage(Dependency(REGISTRY.into()));
+        assert!(
+            failures.iter().all(|failure| failure.as_ref().is_err_and(|failure| failure.class == outage))
+        );
+        assert_eq!(took, Duration::from_secs(10));
+        assert_eq!(source.0.load(Ordering::SeqCst), 2, "later ones ask anew");
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use crate::adapters::store::AnyStore;
 use crate::codec::Codec;
 use crate::config::Config;
 use crate::event::{EventRecord, MailRequested, WebhookRequested};
-use crate::kafka::{ConsumerConfig, KafkaEdge, Producer};
+use crate::kafka::{ConsumerConfig, DeadLetterRoute, KafkaEdge, Producer};
 use crate::ports::{Edge, EdgeError, FanOut, Rest, Store, StoreError};
 use crate::runtime::clock::Clock;
 use crate::runtime::driver::{Driver, Parts};
@@ -22,6 +22,7 @@ use crate::runtime::ending::Ending;
 use crate::runtime::group::Group;
 use crate::runtime::helpers::Helpers;
 use crate::runtime::inbox::Control;
+use crate::runtime::kept::Kept;
 use crate::runtime::logs::Logs;
 use crate::runtime::relay::{Relay, Routes};
 use crate::runtime::schemas::{REGISTRY, Schemas};
@@ -50,6 +51,8 @@ pub struct Service {
     threads: HandlerThreads,
     /// What runs beside the groups; ends with them.
     helpers: Helpers,
+    /// What topics hold and keep.
+    kept: Kept,
     /// Stops the relay before its next step.
     stop_relaying: Option<Arc<AtomicBool>>,
 }
@@ -122,6 +125,7 @@ impl Service {
             helpers: Helpers::new(Arc::clone(metrics.board())),
             metrics,
             threads: HandlerThreads::start().map_err(|error| StartError::Thread(error.to_string()))?,
+            kept: Kept::new(wiring::connection(config), broker),
             stop_relaying: None,
         };
         let clock = Clock::start();
@@ -135,6 +139,8 @@ impl Service {
         }
         service.keep_expanding();
         service.keep_relaying(Routes::of(config));
+        let looking = service.kept.looking();
+        service.helpers.spawn("the watch of dead-letter topics", looking);
         Ok(service)
     }
 
@@ -186,6 +192,7 @@ impl Service {
             self.endings.push(ended);
         }
         self.helpers.shutdown().await;
+        self.kept.closed().await;
         std::mem::take(&mut self.endings)
     }
 
@@ -200,8 +207,10 @@ impl Service {
         let effect = config.effects.named(&group.name);
         let consumer = wiring::consumer(config, &group, &effect, self.store.id(), share, broker);
         let topics = consumer.topics.clone();
-        let shape = shape(&consumer, &group, self.schemas.is_some());
+        let route = wiring::dead_letter_route(config, &group);
+        let shape = shape(&consumer, &group, &route, self.schemas.is_some());
         let metrics = Arc::new(self.metrics.group(&shape)?);
+        self.kept.watch(Arc::clone(&metrics), &shape);
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
         let mut desk = Desk::new(&group, &config.kafka.group_prefix, self.codec.clone(), store)
             .noting(self.metrics.board().journal());
@@ -214,7 +223,6 @@ impl Service {
         let settings = wiring::settings(config, &group, &effect, share);
         let logs = Arc::new(Logs::default());
 
-        let route = wiring::dead_letter_route(config, &group);
         let (edge, events) = KafkaEdge::start(consumer, route, self.producer.clone(), clock.origin())?;
         let edge: Arc<dyn Edge> = Arc::new(edge);
         let (done, ended) = oneshot::channel();
@@ -283,7 +291,13 @@ async fn keep_expanding(store: impl FanOut) -> Result<(), StoreError> {
     }
 }
 
-fn shape(consumer: &ConsumerConfig, group: &Group, asks_registry: bool) -> GroupShape {
+fn shape(
+    consumer: &ConsumerConfig,
+    group: &Group,
+    route: &DeadLetterRoute,
+    asks_registry: bool,
+) -> GroupShape {
+    let sources = consumer.topics.iter().filter(|topic| **topic != route.retry_topic());
     let topics = consumer.topics.iter().map(|topic| TopicShape {
         topic: topic.clone(),
         event_types: group
@@ -302,6 +316,7 @@ fn shape(consumer: &ConsumerConfig, group: &Group, asks_registry: bool) -> Group
             .chain(asks_registry.then_some(REGISTRY))
             .map(str::to_owned)
             .collect(),
+        dead_letters: sources.map(|source| (source.clone(), route.topic(source))).collect(),
         poll_interval_limit: consumer.max_poll_interval,
     }
 }

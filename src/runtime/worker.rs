@@ -132,6 +132,11 @@ impl Desk {
         self.codec.kind_among(record, self.types).map_or(OTHER, |kind| kind.name)
     }
 
+    /// Returns the topic that events of a kind are published to: where a replay of one first stood.
+    pub(crate) fn source_of(&self, event_type: &str) -> &'static str {
+        self.types.iter().find(|kind| kind.name == event_type).map_or(OTHER, |kind| kind.topic)
+    }
+
     /// Waits for a handler, until its deadline. The store's work afterwards is not held to it: a store that is away
     /// is an outage, no handler that is too slow.
     ///

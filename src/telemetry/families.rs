@@ -117,6 +117,16 @@ families! {
         "Messages that the dead-letter topic acknowledged.";
     dead_letter_failures: counter "postroom_dead_letter_failures_total" ["group" "topic"]
         "Messages that the dead-letter topic refused; they are sent again.";
+    dead_letters_open: count "postroom_dead_letter_topic_messages" ["group" "dlq_topic"]
+        "Dead letters that were neither replayed nor discarded, as the members saw last.";
+    dead_letters_oldest: gauge "postroom_dead_letter_oldest_timestamp_seconds" ["group" "dlq_topic"]
+        "The oldest timestamp among the records of those: what the topic's retention counts from; 0 where none is open.";
+    dead_letters_kept: gauge "postroom_dead_letter_retention_seconds" ["group" "dlq_topic"]
+        "How long the dead-letter topic keeps records; absent where it keeps them for ever or its settings are not told.";
+    replays: counter "postroom_dead_letter_replays_total" ["group" "dlq_topic" "outcome"]
+        "Dead letters that came again from the group's retry topic, by how they ended. `ok` and `duplicate` are mended.";
+    topic_kept: gauge "postroom_topic_retention_seconds" ["group" "topic"]
+        "How long the topic keeps records; absent where it keeps them for ever or its settings are not told.";
     lag_messages: count "postroom_consumer_lag_messages" ["group" "topic" "partition"]
         "End offset less next offset to commit.";
     lag_seconds: gauge "postroom_consumer_lag_seconds" ["group" "topic" "partition"]

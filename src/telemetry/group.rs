@@ -9,6 +9,7 @@ use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 
 use crate::telemetry::board::{Board, Place};
 use crate::telemetry::families::Families;
+use crate::telemetry::letters::LetterSeries;
 use crate::telemetry::outcome::{CommitOutcome, Ending, MetadataFault, RebalanceKind, RetryReason};
 use crate::telemetry::status::{GroupReport, PartitionReport, Totals};
 use crate::telemetry::topic::{Each, TopicHandles};
@@ -24,6 +25,8 @@ pub struct GroupShape {
     pub topics: Vec<TopicShape>,
     /// What it depends on, such as `db`: one circuit each.
     pub dependencies: Vec<String>,
+    /// Each source topic, and the topic of its dead letters.
+    pub dead_letters: Vec<(String, String)>,
     /// How long the poll thread may stay away.
     pub poll_interval_limit: Duration,
 }
@@ -51,6 +54,7 @@ pub struct GroupMetrics {
     commits: Each<CommitOutcome, (IntCounter, Histogram)>,
     metadata: Each<MetadataFault, IntCounter>,
     last_poll: Gauge,
+    letters: LetterSeries,
 }
 
 impl GroupMetrics {
@@ -92,6 +96,7 @@ impl GroupMetrics {
             families.metadata_ignored.get_metric_with_label_values(&[group, fault.word()])
         })?;
         let last_poll = families.last_poll.get_metric_with_label_values(&own)?;
+        let letters = LetterSeries::new(Arc::clone(&families), group, &shape.dead_letters)?;
         let place = board.join(&shape.group, &shape.handler, shape.poll_interval_limit);
         Ok(Self {
             group: shape.group.clone(),
@@ -106,12 +111,18 @@ impl GroupMetrics {
             commits,
             metadata,
             last_poll,
+            letters,
         })
     }
 
     /// Returns the group's name.
     pub fn group(&self) -> &str {
         &self.group
+    }
+
+    /// Returns the series of its dead-letter topics.
+    pub(crate) fn letters(&self) -> &LetterSeries {
+        &self.letters
     }
 
     /// Records were taken from Kafka: how many, and how many bytes they weigh.

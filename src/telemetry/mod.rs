@@ -12,6 +12,7 @@ mod families;
 mod group;
 pub mod http;
 mod journal;
+mod letters;
 pub mod log;
 mod outcome;
 mod reference;

@@ -16,7 +16,7 @@ def free_port():
 
 
 def member_config(kafka, folder, session=6):
-    """What every test's members share: a short session, a short drain, a store in the test's folder."""
+    """What every test's members share: a short session, a short drain, a store in the test's folder, for events that are years old."""
     return f"""
 [kafka]
 brokers = "{kafka}"
@@ -27,6 +27,7 @@ deadline = "5s"
 
 [store]
 url = "sqlite:{folder}/postroom.db"
+notifications = "0s"
 """
 
 
@@ -51,9 +52,9 @@ class Postroom:
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "RUST_BACKTRACE") if name in os.environ}
         return {**kept, "HOME": str(self.folder), "NO_COLOR": "1", **more}
 
-    def start(self, name, **more):
-        """Starts a member; `more` goes into its environment."""
-        member = Member(self, name, more)
+    def start(self, name, port=None, **more):
+        """Starts a member, where it is to be found at a port if one is given; `more` goes into its environment."""
+        member = Member(self, name, more, port)
         self.members.append(member)
         return member
 
@@ -65,9 +66,9 @@ class Postroom:
 class Member:
     """One running `postroom run`."""
 
-    def __init__(self, postroom, name, more):
+    def __init__(self, postroom, name, more, port=None):
         self.name = name
-        self.port = free_port()
+        self.port = port or free_port()
         self.log = postroom.folder / f"{name}.log"
         words = [postroom.binary, "run", "-c", str(postroom.config)]
         environment = postroom.environment(POSTROOM_HTTP__LISTEN=f"127.0.0.1:{self.port}", **more)

@@ -380,3 +380,46 @@ async fn old_rows_go_and_what_is_open_or_young_stays() {
     assert_eq!(left("SELECT subject FROM notifications").await, "[[Text(\"young\")]]");
     drop(connection);
 }
+
+#[tokio::test]
+async fn who_has_nothing_to_announce_waits_for_nobody_who_subscribes() {
+    let Some(bench) = OnPostgres::new() else { return };
+    let store = bench.open().await;
+    let (direct, connection) = tokio_postgres::connect(bench.url(), tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let gate = format!("BEGIN; LOCK TABLE {}.fan_out_gate IN ROW EXCLUSIVE MODE", bench.schema());
+    direct.batch_execute(&gate).await.unwrap();
+
+    let idle = store.expand_fan_out(10).await;
+
+    assert_eq!(idle.map(|done| done.rest), Ok(Rest::Nothing));
+    drop((direct, connection));
+}
+
+#[tokio::test]
+async fn what_is_said_of_data_that_do_not_fit_shows_none_of_them() {
+    let Some(bench) = OnPostgres::new() else { return };
+    let store = bench.open().await;
+    let (direct, connection) = tokio_postgres::connect(bench.url(), tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let table = format!("{}.guests", bench.schema());
+    direct
+        .batch_execute(&format!("CREATE TABLE {table} (email TEXT UNIQUE, age INT NOT NULL)"))
+        .await
+        .unwrap();
+    let place = TopicPartition::new(Topic::new("t"), Partition(0));
+    let mut claim = store.claim("g", &place).await.unwrap();
+    let guest = |age: &str| Change::Statement {
+        sql: format!("INSERT INTO {table} VALUES ('ana@example.org', {age})"),
+        params: Vec::new(),
+    };
+
+    for changes in [vec![guest("1"), guest("2")], vec![guest("NULL")]] {
+        let guard = Guard::Position { next: Offset(1) };
+        let refused = store.apply(&mut claim, Unit { guard, changes }).await.unwrap_err();
+
+        let StoreError::Refused(why) = &refused else { panic!("{refused:?}") };
+        assert!(why.contains("constraint") && !why.contains("ana@"), "{why}");
+    }
+    drop((direct, connection));
+}

@@ -63,6 +63,10 @@ pub(crate) async fn rights(patient: &Patient) -> Vec<Finding> {
     let asked = [needs.clone(), more.clone()].concat();
     let missing = match patient.admin.missing_rights(asked).await {
         Ok(missing) => missing,
+        // It has just answered another question.
+        Err(EdgeError::Unreachable(_)) => {
+            return vec![Finding::skip("this broker does not tell what it allows")];
+        }
         Err(error) => return vec![Finding::skip(format!("the broker does not tell: {error}"))],
     };
     let connection = &patient.connection;

@@ -121,8 +121,10 @@ impl Gathered {
 
     fn folder(&mut self, folder: &Path) -> Result<(), Failure> {
         let index = folder.join("index.toml");
-        let entries =
-            parse_index(&read(&index)?).map_err(|error| refused(&index.display(), &error.to_string()))?;
+        let entries = parse_index(&read(&index)?).map_err(|error| {
+            refused(&index.display(), &error.to_string())
+                .fix("take the entry out: `postroom schemas check` prints it anew from its file")
+        })?;
         let mut files: Vec<PathBuf> = Vec::new();
         for entry in entries {
             let path = folder.join(&entry.file);
@@ -130,6 +132,9 @@ impl Gathered {
             self.add(entry, &read(&path)?, place)?;
             files.push(path);
         }
+        let ids = self.kinds.values().flat_map(|(_, versions)| versions.values());
+        let ids = ids.filter_map(|version| version.entry.as_ref().map(|entry| entry.id));
+        let mut last = ids.max().unwrap_or(0);
         for (event, number, path) in unlisted(folder)? {
             if files.contains(&path) {
                 continue;
@@ -137,14 +142,14 @@ impl Gathered {
             let place = path.display().to_string();
             let text = read(&path)?;
             let facts = schema_facts(&text).map_err(|error| refused(&place, &error.to_string()))?;
-            let id = self.kinds.values().flat_map(|(_, versions)| versions.values());
-            let id = id.filter_map(|version| version.entry.as_ref().map(|entry| entry.id)).max().unwrap_or(0);
+            last = last.saturating_add(1);
+            let topic = self.kinds.get(&event).and_then(|(topic, _)| topic.clone());
+            let topic = topic.or_else(|| our_topic(&event)).unwrap_or_else(|| "…".to_owned());
             self.faults.push((
                 format!("{place} stands in no index"),
                 format!(
-                    "add to {}:\n\n[[schema]]\nevent = \"{event}\"\nversion = {number}\nfile = \"{event}/v{number}.avsc\"\nid = {}\nguid = \"{}\"\nfingerprint = \"{:016x}\"\n",
+                    "add to {}:\n\n[[schema]]\nevent = \"{event}\"\nversion = {number}\nfile = \"{event}/v{number}.avsc\"\nid = {last}\nguid = \"{}\"\nfingerprint = \"{:016x}\"\ntopic = \"{topic}\"\n",
                     index.display(),
-                    id.saturating_add(1),
                     guid_text(&facts.guid),
                     facts.fingerprint
                 ),
@@ -217,4 +222,38 @@ fn read(path: &Path) -> Result<String, Failure> {
 
 fn refused(place: &dyn std::fmt::Display, why: &str) -> Failure {
     Failure::new(Exit::Data, format!("{place}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn the_lines_for_files_that_stand_in_no_index_make_one() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("like.added")).unwrap();
+        for (version, field) in [(1, "post"), (2, "page")] {
+            let field = format!("{{\"name\": \"{field}\", \"type\": \"string\", \"default\": \"\"}}");
+            let text = format!("{{\"type\": \"record\", \"name\": \"LikeAdded\", \"fields\": [{field}]}}");
+            fs::write(folder.path().join(format!("like.added/v{version}.avsc")), text).unwrap();
+        }
+        let index = folder.path().join("index.toml");
+        fs::write(&index, "").unwrap();
+        let read = || Catalogue::read(&Config::default(), Some(folder.path())).unwrap();
+
+        let lines: String = read()
+            .faults
+            .iter()
+            .filter_map(|(_, fix)| fix.split_once(":\n"))
+            .map(|(_, lines)| lines)
+            .collect();
+        fs::write(&index, &lines).unwrap();
+
+        assert_eq!(read().faults, []);
+        let entries = parse_index(&lines).unwrap();
+        let last = parse_index(OUR_INDEX).unwrap().iter().map(|entry| entry.id).max().unwrap();
+        assert_eq!(entries.iter().map(|entry| entry.id).collect::<Vec<_>>(), [last + 1, last + 2]);
+    }
 }

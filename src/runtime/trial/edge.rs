@@ -108,6 +108,10 @@ impl Edge for FakeEdge {
         self.note(Asked::Released(generation));
     }
 
+    fn rounds(&self) -> u64 {
+        1
+    }
+
     fn dead_letter(&self, letter: DeadLetter<RawRecord>) {
         let DeadLetter { ticket, reason, attempts, failure, .. } = letter;
         self.note(Asked::Letter { reason, offset: ticket.offset, attempts, failure });

@@ -20,6 +20,10 @@ pub(super) async fn expand(tx: &Transaction<'_>, limit: u32) -> Result<Expansion
 }
 
 async fn expand_announcements(tx: &Transaction<'_>, limit: u32) -> Result<Expansion, Trouble> {
+    // Nobody who subscribes waits for one who has nothing to announce.
+    if one(tx, WAITS, &[]).await?.is_none() {
+        return Ok(Expansion { written: 0, rest: Rest::Nothing });
+    }
     // Subscriptions that change now are waited for, and those to come wait: else neither would see the other.
     tx.batch_execute("LOCK TABLE fan_out_gate IN SHARE MODE").await?;
     let mut left = limit.max(1);
@@ -120,6 +124,9 @@ async fn one(
     let statement = tx.prepare_cached(sql).await?;
     Ok(tx.query_opt(&statement, values).await?)
 }
+
+const WAITS: &str = "SELECT 1 WHERE EXISTS (SELECT 1 FROM catch_ups)
+    OR EXISTS (SELECT 1 FROM fan_outs WHERE expanded_to IS NOT NULL)";
 
 const LATE: &str = "SELECT arrival, subscriber, next_time, next_post, end_time FROM catch_ups
     ORDER BY arrival LIMIT 1 FOR UPDATE SKIP LOCKED";
