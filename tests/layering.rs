@@ -111,6 +111,8 @@ fn foreign_crates_stay_where_they_belong() {
     for (module, source, complaints) in [
         ("ports::edge", "use rdkafka::Offset;", 1),
         ("runtime", "use rdkafka::Offset;", 1),
+        ("runtime", "use postroom_dequeue::Dequeue;", 1),
+        ("kafka::consumer", "use postroom_dequeue::Dequeue;", 0),
         ("kafka::consumer", "use rdkafka::{Offset, consumer::BaseConsumer};", 0),
         ("effects::project", "use tokio::sync::mpsc;", 1),
         ("runtime::driver", "use tokio::sync::mpsc;", 0),
@@ -170,7 +172,9 @@ fn verdict(own: &str, rank: u8, import: &Import) -> Option<String> {
                 None => Some(format!("`{name}` is no module with a layer: import it from its own module")),
             },
         },
-        "rdkafka" if own != "kafka" => Some("rdkafka is named in `kafka` only".to_owned()),
+        name @ ("rdkafka" | "postroom_dequeue") if own != "kafka" => {
+            Some(format!("{name} is named in `kafka` only"))
+        }
         "rusqlite" if own != "adapters" => Some("rusqlite is named in `adapters` only".to_owned()),
         "tokio" if rank < TOKIO_FROM && !import.in_test => {
             Some("tokio is named from layer 4 up only".to_owned())

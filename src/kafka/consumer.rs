@@ -5,8 +5,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use postroom_core::Input;
+use postroom_dequeue::Dequeue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
 
 use crate::kafka::client::Reach;
 use crate::kafka::commands::Commits;
@@ -20,14 +22,21 @@ use crate::ports::{EdgeError, EdgeEvent};
 /// Polls until it is told to close or cannot go on; ends with `Stopped`.
 pub(crate) fn run(consumer: BaseConsumer<EdgeContext>) {
     let context = Arc::clone(consumer.context());
-    let consumer = Arc::new(consumer);
-    let started = context.committer.start(Arc::downgrade(&consumer));
+    let result = match Dequeue::new(consumer, |context| &context.forward, ROUND) {
+        Some(queue) => poll_and_close(queue, &context),
+        None => Err(EdgeError::Client("the client gave no queue".to_owned())),
+    };
+    context.emit(EdgeEvent::Stopped(result));
+}
+
+fn poll_and_close(mut queue: Dequeue<EdgeContext>, context: &Arc<EdgeContext>) -> Result<(), EdgeError> {
+    let started = context.committer.start(Arc::downgrade(queue.consumer()));
     let result = started
         .map_err(|error| EdgeError::Client(format!("no thread to commit on: {error}")))
-        .and_then(|()| begin(&consumer, &context))
-        .and_then(|()| poll_until_closed(&consumer, &context));
-    let closed = close(consumer, &context, result.is_err());
-    context.emit(EdgeEvent::Stopped(result.and(closed)));
+        .and_then(|()| begin(queue.consumer(), context))
+        .and_then(|()| poll_until_closed(&mut queue, context));
+    let closed = close(queue, context, result.is_err());
+    result.and(closed)
 }
 
 fn begin(consumer: &BaseConsumer<EdgeContext>, context: &EdgeContext) -> Result<(), EdgeError> {
@@ -41,8 +50,11 @@ fn begin(consumer: &BaseConsumer<EdgeContext>, context: &EdgeContext) -> Result<
     consumer.subscribe(&topics).map_err(|error| errors::of_request(&error))
 }
 
-fn poll_until_closed(consumer: &BaseConsumer<EdgeContext>, context: &EdgeContext) -> Result<(), EdgeError> {
+fn poll_until_closed(queue: &mut Dequeue<EdgeContext>, context: &EdgeContext) -> Result<(), EdgeError> {
+    let consumer = &Arc::clone(queue.consumer());
     let mut fetched = Fetched::new();
+    let mut errors = Vec::new();
+    let mut more = false;
     loop {
         let commands = context.commands(Duration::ZERO);
         context.execute(consumer, commands, Commits::InBackground);
@@ -53,65 +65,51 @@ fn poll_until_closed(consumer: &BaseConsumer<EdgeContext>, context: &EdgeContext
             return Ok(());
         }
         wait_for_the_driver(consumer, context);
-        if drain_ready(consumer, context, &mut fetched)? == Round::Busy {
+        serve(queue, context, &mut fetched)?;
+        if !more {
+            // Directly after commands and events: what comes from here on ends the wait.
+            let patience = if context.seek_pending(consumer) { SHORT_POLL } else { LONG_POLL };
+            queue.wait(patience, |message| fetched.take_or(context, message, &mut errors));
+        }
+        more = queue.take(|message| fetched.take_or(context, message, &mut errors)) == ROUND;
+        EdgeCounters::add(&context.counters.polls);
+        if more {
             fetched.flush_old(context);
         } else {
             fetched.flush(context);
-            let seeking = context.seek_pending(consumer);
-            let patience = if seeking { SHORT_POLL } else { LONG_POLL };
-            take(consumer, context, &mut fetched, patience)?;
+        }
+        for error in errors.drain(..) {
+            fetched.flush(context);
+            react(consumer, context, &error)?;
         }
         answer_verified(context);
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Round {
-    /// Nothing more was ready.
-    Empty,
-    /// There may be more, but it is time to look at the commands.
-    Busy,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Polled {
-    Something,
-    Nothing,
-}
-
-/// Takes what is ready, up to a round's worth.
-fn drain_ready(
-    consumer: &BaseConsumer<EdgeContext>,
+/// Serves rebalances and what the client says of itself. No record comes this way.
+fn serve(
+    queue: &Dequeue<EdgeContext>,
     context: &EdgeContext,
     fetched: &mut Fetched,
-) -> Result<Round, EdgeError> {
-    for _ in 0..ROUND {
-        if take(consumer, context, fetched, Duration::ZERO)? == Polled::Nothing {
-            return Ok(Round::Empty);
+) -> Result<(), EdgeError> {
+    let consumer = queue.consumer();
+    while queue.has_events() {
+        // What was copied goes before what the event may change.
+        fetched.flush(context);
+        match consumer.poll(Duration::ZERO) {
+            Some(Ok(record)) => {
+                let (partition, offset) = (record.partition(), record.offset());
+                return Err(EdgeError::Client(format!(
+                    "record {offset} of {} [{partition}] came beside its queue",
+                    record.topic()
+                )));
+            }
+            Some(Err(error)) => react(consumer, context, &error)?,
+            // A rebalance, or a message of the client.
+            None => {}
         }
     }
-    Ok(Round::Busy)
-}
-
-fn take(
-    consumer: &BaseConsumer<EdgeContext>,
-    context: &EdgeContext,
-    fetched: &mut Fetched,
-    patience: Duration,
-) -> Result<Polled, EdgeError> {
-    let polled = consumer.poll(patience);
-    EdgeCounters::add(&context.counters.polls);
-    match polled {
-        Some(Ok(message)) => {
-            fetched.take(context, &message);
-            Ok(Polled::Something)
-        }
-        Some(Err(error)) => {
-            fetched.flush(context);
-            react(consumer, context, &error).map(|()| Polled::Something)
-        }
-        None => Ok(Polled::Nothing),
-    }
+    Ok(())
 }
 
 fn react(
@@ -180,11 +178,7 @@ fn answer_verified(context: &EdgeContext) {
 
 /// Leaves the group. The client can hang for ever while it is dropped, so that is done by a thread of its
 /// own, which is left behind at the deadline.
-fn close(
-    consumer: Arc<BaseConsumer<EdgeContext>>,
-    context: &Arc<EdgeContext>,
-    failed: bool,
-) -> Result<(), EdgeError> {
+fn close(queue: Dequeue<EdgeContext>, context: &Arc<EdgeContext>, failed: bool) -> Result<(), EdgeError> {
     let deadline = match context.state().closing {
         Some(deadline) => context.instant(deadline),
         None => Instant::now() + CLOSE_PATIENCE,
@@ -194,7 +188,7 @@ fn close(
     let closer = thread::Builder::new().name("kafka-close".to_owned()).spawn(move || {
         if !failed {
             let last = of_closer.commands(Duration::ZERO);
-            of_closer.execute(&consumer, last, Commits::InBackground);
+            of_closer.execute(queue.consumer(), last, Commits::InBackground);
             let begun = Instant::now();
             let patience = deadline.saturating_duration_since(begun) / 2;
             if of_closer.committer.flush(begun + patience) == Flushed::Unanswered {
@@ -206,7 +200,7 @@ fn close(
         }
         of_closer.committer.end();
         of_closer.state().closed = true;
-        let result = leave(consumer, &of_closer);
+        let result = leave(queue, &of_closer);
         if done.send(result).is_err() {
             tracing::debug!("the client closed after its deadline");
         }
@@ -218,27 +212,33 @@ fn close(
     closed.recv_timeout(patience).unwrap_or(Err(EdgeError::CloseTimedOut))
 }
 
-/// Takes leave of the group, then drops the client. A commit that hangs holds the client: it is left behind.
-fn leave(consumer: Arc<BaseConsumer<EdgeContext>>, context: &EdgeContext) -> Result<(), EdgeError> {
-    let held = Arc::strong_count(&consumer) > 1;
+/// Takes leave of the group, then drops the queue and with it the client. A commit that hangs holds the client: it is left behind.
+fn leave(queue: Dequeue<EdgeContext>, context: &EdgeContext) -> Result<(), EdgeError> {
+    let consumer = queue.consumer();
+    let held = Arc::strong_count(consumer) > 1;
     if held && context.log.is_away() {
         // Without a broker there is nobody to take leave of.
         return Ok(());
     }
-    if held {
-        consumer.close_queue().map_err(|error| errors::of_request(&error))?;
-        while !consumer.closed() {
-            drop(consumer.poll(LONG_POLL));
+    match consumer.close_queue() {
+        Ok(()) => {
+            while !consumer.closed() {
+                drop(consumer.poll(LONG_POLL));
+            }
+        }
+        Err(error) if held => return Err(errors::of_request(&error)),
+        // After a fatal error a client leaves without a word.
+        Err(error) => {
+            tracing::debug!(group = context.config.group, %error, "no leave was taken of the group")
         }
     }
-    if let Some(consumer) = Arc::into_inner(consumer) {
-        drop(consumer);
-    }
+    // A client that goes before a queue of its records waits for them for ever.
+    drop(queue);
     Ok(())
 }
 
 /// How many records are taken before the commands are looked at.
-const ROUND: usize = 256;
+const ROUND: usize = 512;
 const LONG_POLL: Duration = Duration::from_millis(50);
 const SHORT_POLL: Duration = Duration::from_millis(5);
 /// How long a close without a deadline may take.

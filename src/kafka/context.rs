@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use postroom_core::{Generation, Input, Moment};
+use postroom_dequeue::Forward;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
@@ -35,6 +36,8 @@ pub(crate) struct EdgeContext {
     pub(crate) clock: Instant,
     pub(crate) state: Mutex<State>,
     pub(crate) committer: Arc<Committer>,
+    /// Where fetched records go.
+    pub(crate) forward: Arc<Forward>,
     commands: Mutex<Receiver<Command>>,
     /// Grows whenever the assignment or a fetch epoch changes: what was looked up before is stale.
     version: AtomicU64,
@@ -72,6 +75,7 @@ impl EdgeContext {
             clock,
             state: Mutex::new(State::default()),
             committer: Arc::default(),
+            forward: Arc::default(),
             commands: Mutex::new(commands),
             version: AtomicU64::new(0),
         }

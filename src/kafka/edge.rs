@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use postroom_core::{DeadLetter, FetchEpoch, Generation, Moment, Offset, OffsetRange, TopicPartition};
+use postroom_dequeue::Forward;
 use rdkafka::consumer::BaseConsumer;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -34,6 +35,8 @@ pub struct KafkaEdge {
     store: Option<StoreId>,
     counters: Arc<EdgeCounters>,
     backlog: Arc<Backlog>,
+    /// Ends a wait of the poll thread.
+    forward: Arc<Forward>,
 }
 
 impl KafkaEdge {
@@ -72,13 +75,15 @@ impl KafkaEdge {
             Arc::clone(&counters),
             Arc::clone(&backlog),
         );
+        let forward = Arc::clone(&context.forward);
         let consumer: BaseConsumer<EdgeContext> =
             client.create_with_context(context).map_err(|error| errors::of_request(&error))?;
         thread::Builder::new()
             .name(name)
             .spawn(move || consumer::run(consumer))
             .map_err(|error| EdgeError::Client(format!("no thread to poll on: {error}")))?;
-        let edge = Self { commands, events, producer, route: Arc::new(route), store, counters, backlog };
+        let edge =
+            Self { commands, events, producer, route: Arc::new(route), store, counters, backlog, forward };
         Ok((edge, received))
     }
 
@@ -93,8 +98,13 @@ impl KafkaEdge {
     }
 
     fn ask(&self, command: Command) {
+        // Commits are many, and none is waited for.
+        let urgent = !matches!(command, Command::Commit { .. });
         if self.commands.send(command).is_err() {
-            tracing::debug!("the poll thread has ended");
+            return tracing::debug!("the poll thread has ended");
+        }
+        if urgent {
+            self.forward.wake();
         }
     }
 }

@@ -1,12 +1,11 @@
 //! Polled records on their way to the driver: copied once, into one buffer a partition and batch.
 
 use std::hash::{DefaultHasher, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use postroom_core::{FetchEpoch, Generation, Input, KeyHash, Offset, Record, TopicPartition};
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message};
-use rdkafka::types::RDKafkaTopic;
+use postroom_dequeue::{Header, Message};
+use rdkafka::error::KafkaError;
 
 use crate::event::{RawBatchBuilder, RawHeader, RawParts, RawRecord};
 use crate::kafka::context::{EdgeContext, EdgeCounters};
@@ -21,7 +20,7 @@ pub(crate) struct Fetched {
 }
 
 struct Slot {
-    topic: *mut RDKafkaTopic,
+    topic: usize,
     number: i32,
     partition: TopicPartition,
     generation: Generation,
@@ -37,12 +36,25 @@ impl Fetched {
         Self { slots: Vec::new(), last: 0, version: 0, flushed: Instant::now() }
     }
 
+    /// Takes a record, or keeps the error that came in its place.
+    pub(crate) fn take_or(
+        &mut self,
+        context: &EdgeContext,
+        message: Result<Message<'_>, KafkaError>,
+        errors: &mut Vec<KafkaError>,
+    ) {
+        match message {
+            Ok(message) => self.take(context, &message),
+            Err(error) => errors.push(error),
+        }
+    }
+
     /// Copies a record into its partition's batch; a full batch is handed over.
-    pub(crate) fn take(&mut self, context: &EdgeContext, message: &BorrowedMessage<'_>) {
+    fn take(&mut self, context: &EdgeContext, message: &Message<'_>) {
         if self.version != context.version() {
             self.start_over(context);
         }
-        let topic = message.topic_ptr();
+        let topic = message.topic_id();
         let number = message.partition();
         let place = match self.slots.get(self.last) {
             Some(slot) if slot.is_of(topic, number) => self.last,
@@ -110,8 +122,8 @@ impl Fetched {
     fn find(
         &mut self,
         context: &EdgeContext,
-        message: &BorrowedMessage<'_>,
-        topic: *mut RDKafkaTopic,
+        message: &Message<'_>,
+        topic: usize,
         number: i32,
     ) -> Option<usize> {
         if let Some(place) = self.slots.iter().position(|slot| slot.is_of(topic, number)) {
@@ -134,8 +146,8 @@ impl Fetched {
 }
 
 impl Slot {
-    fn is_of(&self, topic: *mut RDKafkaTopic, number: i32) -> bool {
-        std::ptr::eq(self.topic, topic) && self.number == number
+    fn is_of(&self, topic: usize, number: i32) -> bool {
+        self.topic == topic && self.number == number
     }
 
     fn hand_over(&mut self, context: &EdgeContext) {
@@ -153,40 +165,23 @@ impl Slot {
     }
 }
 
-fn push(batch: &mut RawBatchBuilder, message: &BorrowedMessage<'_>, context: &EdgeContext) {
+fn push(batch: &mut RawBatchBuilder, message: &Message<'_>, context: &EdgeContext) {
     let parts = RawParts {
         offset: Offset(message.offset()),
-        timestamp: message.timestamp().to_millis(),
+        timestamp: message.timestamp(),
         key: message.key(),
         value: message.payload(),
     };
-    match message.headers() {
-        None => batch.push(parts, std::iter::empty()),
-        Some(headers) => batch.push(parts, HeaderIter { headers, next: 0, context }),
-    }
+    batch.push(parts, message.headers().map(|header| readable(header, context)));
 }
 
-/// Reads headers one by one. The library panics on a name that is not UTF-8: such a header is handed over
-/// without name and value, and counted.
-struct HeaderIter<'a> {
-    headers: &'a BorrowedHeaders,
-    next: usize,
-    context: &'a EdgeContext,
-}
-
-impl<'a> Iterator for HeaderIter<'a> {
-    type Item = RawHeader<'a>;
-
-    fn next(&mut self) -> Option<RawHeader<'a>> {
-        let headers = self.headers;
-        let index = self.next;
-        self.next = index.saturating_add(1);
-        match catch_unwind(AssertUnwindSafe(|| headers.try_get(index))) {
-            Ok(header) => header.map(|header| RawHeader { name: header.key, value: header.value }),
-            Err(_) => {
-                EdgeCounters::add(&self.context.counters.unreadable_headers);
-                Some(RawHeader { name: "", value: None })
-            }
+/// A header whose name is not UTF-8 is handed over without name and value, and counted.
+fn readable<'m>(header: Header<'m>, context: &EdgeContext) -> RawHeader<'m> {
+    match std::str::from_utf8(header.name) {
+        Ok(name) => RawHeader { name, value: header.value },
+        Err(_) => {
+            EdgeCounters::add(&context.counters.unreadable_headers);
+            RawHeader { name: "", value: None }
         }
     }
 }

@@ -8,7 +8,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 
 use crate::kafka::commands::Commits;
 use crate::kafka::context::{EdgeContext, EdgeCounters};
-use crate::ports::EdgeEvent;
+use crate::ports::{EdgeError, EdgeEvent};
 
 impl EdgeContext {
     /// Takes partitions: looks up where they go on, tells the driver, and lets the client fetch.
@@ -31,6 +31,7 @@ impl EdgeContext {
             });
         }
         self.changed();
+        self.forward_all(consumer);
         let outcome = match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(&start),
             RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(&start),
@@ -39,6 +40,20 @@ impl EdgeContext {
             tracing::error!(group = self.config.group, %error, "the client refused its assignment");
         }
         self.pause_again(consumer);
+    }
+
+    /// Records of what is ours go to the queue that is taken from. An assignment that ends undoes it, and what the client then
+    /// handed out by its own queue could not be put in order with the rest.
+    fn forward_all(&self, consumer: &BaseConsumer<Self>) {
+        let mut state = self.state();
+        let lost = state.assignment.owned().iter().find(|owned| {
+            let (topic, number) = (owned.partition.topic.as_str(), owned.partition.partition.0);
+            !self.forward.forward(consumer, topic, number)
+        });
+        if let Some(lost) = lost {
+            let reason = format!("the client has no queue for {}", lost.partition);
+            state.fatal.get_or_insert(EdgeError::Client(reason));
+        }
     }
 
     /// Pauses are forgotten by some rebalances.
