@@ -128,7 +128,7 @@ fn every_command_explains_itself() {
 fn wrong_usage_ends_with_64_and_the_nearest_command() {
     let cases: [(&[&str], &str); 5] = [
         (&[], "Usage: postroom"),
-        (&["chek"], "a similar subcommand exists: 'check'"),
+        (&["statsu"], "a similar subcommand exists: 'status'"),
         (&["check", "--strikt"], "a similar argument exists: '--strict'"),
         (&["version", "-o", "yaml"], "[possible values: json, text]"),
         (&["--set", "kafka.brokers", "check"], "write NAME=VALUE"),

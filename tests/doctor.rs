@@ -13,7 +13,7 @@ use serde_json::Value;
 /// The program in a home of its own: what other processes of this machine left behind does not count.
 fn postroom(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postroom"));
-    command.env_clear().env("HOME", home).env("PATH", "/usr/bin:/bin").current_dir(home);
+    command.env_clear().env("HOME", home).env("TMPDIR", home).env("PATH", "/usr/bin:/bin").current_dir(home);
     command
 }
 

@@ -208,7 +208,8 @@ impl Demo<'_> {
             pid: std::process::id(),
             brokers: self.loaded.config.kafka.brokers.to_string(),
             http: self.serving.http.as_ref().map(|http| http.address().to_string()),
-            store: self.loaded.config.store.url.to_string(),
+            store: self.loaded.config.store.url.without_password(),
+            schema: Some(self.loaded.config.store.schema.clone()),
             webhooks: webhooks(self.loaded),
         }
     }
@@ -220,6 +221,11 @@ impl Demo<'_> {
             terminal.say(&format!("page     http://{http}/"));
         }
         terminal.say(&format!("store    {}", running.store));
+        if self.loaded.config.store.url.has_password() {
+            let how =
+                "other commands need its password too: set store.password_file or POSTROOM_STORE__PASSWORD";
+            terminal.say(&format!("         {how}"));
+        }
         terminal.say(&format!("mail     smtp://{}", self.sink.address()));
     }
 }

@@ -117,7 +117,8 @@ impl From<StoreError> for Failure {
         match error {
             StoreError::Away(_) => Self::new(Exit::Unavailable, what),
             StoreError::Refused(_) => Self::new(Exit::Internal, what),
-            StoreError::Unusable(_) => Self::new(Exit::Configuration, what).fix("check store.url"),
+            StoreError::Unusable(_) => Self::new(Exit::Configuration, what)
+                .fix("check store.url, and store.password if it is PostgreSQL"),
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::settings::scratch_folder;
+use crate::config::Flag;
 
 /// The addresses of a running demo, as its file holds them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,8 +18,11 @@ pub(crate) struct Running {
     pub(crate) brokers: String,
     /// The address of the pages, where they are served.
     pub(crate) http: Option<String>,
-    /// The store's file.
+    /// The store's address, without a password: commands have it from the same settings as the demo.
     pub(crate) store: String,
+    /// The store's schema.
+    #[serde(default)]
+    pub(crate) schema: Option<String>,
     /// What is set of how endpoints are reached: paths and values.
     #[serde(default)]
     pub(crate) webhooks: Vec<(String, String)>,
@@ -36,6 +40,17 @@ impl Running {
         let text = std::fs::read_to_string(path()?).ok()?;
         let running: Self = serde_json::from_str(&text).ok()?;
         is_alive(running.pid).then_some(running)
+    }
+
+    /// Returns the settings with which others find its store.
+    pub(crate) fn of_store(&self) -> Vec<Flag> {
+        let flag = |setting: &str, value: &str| Flag {
+            name: "the running demo".to_owned(),
+            setting: setting.to_owned(),
+            value: value.to_owned(),
+        };
+        let schema = self.schema.iter().map(|schema| flag("store.schema", schema));
+        std::iter::once(flag("store.url", &self.store)).chain(schema).collect()
     }
 
     /// Writes the file for the others; `None` where there is no folder for it.

@@ -6,9 +6,9 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::running::Running;
 use crate::cli::serving::runtime;
-use crate::cli::settings::{is_default, loaded};
+use crate::cli::settings::{is_default, loaded, loaded_with};
 use crate::cli::terminal::{Style, Terminal};
-use crate::config::{Config, StoreUrl};
+use crate::config::Config;
 use crate::console::search::Answer;
 use crate::event::time;
 use crate::ports::{DocumentKind, Search, SearchHit, SearchPage, SearchRequest, Snippet};
@@ -18,8 +18,7 @@ pub(crate) fn run(global: &Global, arguments: &SearchArgs, terminal: &mut Termin
     if is_default(&loaded, "store.url")
         && let Some(demo) = Running::find()
     {
-        let path = demo.store.trim_start_matches("sqlite:");
-        loaded.config.store.url = StoreUrl::Sqlite(path.into());
+        loaded = loaded_with(global, demo.of_store(), terminal)?;
     }
     let page = runtime()?.block_on(find(&loaded.config, &request(arguments)))?;
     match arguments.output {

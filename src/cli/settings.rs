@@ -79,12 +79,12 @@ pub(crate) fn loaded_for_demo(global: &Global, terminal: &Terminal) -> Result<Lo
         crate::cli::terminal::Style::Faint,
         &format!("looking at the demo that runs with brokers {}", demo.brokers),
     ));
-    let flag = |setting: &str, value: String| Flag {
+    let brokers = Flag {
         name: "the running demo".to_owned(),
-        setting: setting.to_owned(),
-        value,
+        setting: "kafka.brokers".to_owned(),
+        value: demo.brokers.clone(),
     };
-    loaded_with(global, vec![flag("kafka.brokers", demo.brokers), flag("store.url", demo.store)], terminal)
+    loaded_with(global, std::iter::once(brokers).chain(demo.of_store()).collect(), terminal)
 }
 
 /// Loads it for a command that works on the store: where none is named and a demo runs, that demo's.
@@ -99,10 +99,11 @@ pub(crate) fn loaded_for_store(global: &Global, terminal: &Terminal) -> Result<L
         &format!("using the store of the demo that runs: {}", demo.store),
     ));
     let of_demo = |setting, value| Flag { name: "the running demo".to_owned(), setting, value };
+    let store = demo.of_store();
     // Its store comes with its rules: what it delivers to must be what this command would add.
     let rules = demo.webhooks.into_iter().filter(|(path, _)| is_default(&loaded, path));
     let mut flags: Vec<_> = rules.map(|(path, value)| of_demo(path, value)).collect();
-    flags.push(of_demo("store.url".to_owned(), demo.store));
+    flags.extend(store);
     loaded_with(global, flags, terminal)
 }
 
@@ -119,10 +120,11 @@ pub(crate) fn start_log(
     let quiet = (is_open && metrics.is_none()).then(|| "warn".to_owned());
     let settings = LogSettings {
         level: from_environment.or(quiet).unwrap_or_else(|| log.level.clone()),
-        format: match log.format {
-            // A person waits for it, whatever its errors go to.
-            LogFormat::Auto if metrics.is_none() => LogFormat::Pretty,
-            format => format,
+        // Of a command, a person waits for it, whatever its errors go to.
+        format: if log.format == LogFormat::Auto && metrics.is_none() {
+            LogFormat::Pretty
+        } else {
+            log.format
         },
         repeats: log.repeats.get(),
         color: terminal.err_colors(),

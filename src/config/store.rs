@@ -54,6 +54,19 @@ impl PostgresUrl {
         rest.split(['/', '?']).next().unwrap_or_default()
     }
 
+    /// Returns the address without its password, for those who have it from elsewhere.
+    pub(crate) fn without_password(&self) -> String {
+        let authority = self.authority();
+        let mut url = self.0.clone();
+        if let Some((user, hosts)) = authority.rsplit_once('@') {
+            let name = user.split(':').next().unwrap_or_default();
+            url = url.replacen(authority, &format!("{name}@{hosts}"), 1);
+        }
+        let Some((base, query)) = url.split_once('?') else { return url };
+        let kept: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("password=")).collect();
+        if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) }
+    }
+
     /// Says whether the address itself holds a password.
     pub(crate) fn has_password(&self) -> bool {
         let user = self.authority().rsplit_once('@').map_or("", |(user, _)| user);
@@ -81,6 +94,24 @@ impl fmt::Display for PostgresUrl {
 impl fmt::Debug for PostgresUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl StoreUrl {
+    /// Returns what others set `store.url` to: a password is not in it.
+    pub(crate) fn without_password(&self) -> String {
+        match self {
+            Self::Sqlite(_) => self.to_string(),
+            Self::Postgres(url) => url.without_password(),
+        }
+    }
+
+    /// Says whether the address itself holds a password.
+    pub(crate) fn has_password(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Postgres(url) => url.has_password(),
+        }
     }
 }
 
@@ -189,6 +220,29 @@ mod tests {
 
             assert_eq!(url.to_string(), shown);
             assert!(!format!("{url:?}").contains("s3cret"));
+        }
+    }
+
+    #[test]
+    fn address_without_its_password_is_an_address() {
+        for (url, without) in [
+            (
+                "postgres://me:s3cret@db:5432/blog?sslmode=require",
+                "postgres://me@db:5432/blog?sslmode=require",
+            ),
+            ("postgres://me:p@ss:word@db,db2/blog", "postgres://me@db,db2/blog"),
+            (
+                "postgres://db/blog?user=me&password=s3cret&sslmode=require",
+                "postgres://db/blog?user=me&sslmode=require",
+            ),
+            ("postgres://me@db/blog?password=s3cret", "postgres://me@db/blog"),
+            ("postgres://me@db/blog", "postgres://me@db/blog"),
+            ("sqlite:postroom.db", "sqlite:postroom.db"),
+        ] {
+            let url = read(url).unwrap();
+
+            assert_eq!(url.without_password(), without);
+            assert!(!read(without).unwrap().has_password());
         }
     }
 

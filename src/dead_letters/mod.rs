@@ -21,24 +21,6 @@ pub use replay::{Discard, Replay, ReplayReport, discard, replay};
 pub use show::render;
 pub use watch::{Watch, topics};
 
-#[cfg(test)]
-pub(crate) mod tests {
-    use crate::event::RawRecord;
-
-    /// The letter of a delivery of that id.
-    pub(crate) fn letter(id: &str) -> RawRecord {
-        let headers: &[(&str, Option<&[u8]>)] = &[
-            ("ce_id", Some(id.as_bytes())),
-            ("postroom-dlq-id", Some(b"postroom.webhooks/blog.webhooks/1/9")),
-            ("postroom-dlq-group", Some(b"postroom.webhooks")),
-            ("postroom-dlq-topic", Some(b"blog.webhooks")),
-            ("postroom-dlq-partition", Some(b"1")),
-            ("postroom-dlq-offset", Some(b"9")),
-        ];
-        super::entry::tests::record(headers, 5)
-    }
-}
-
 use postroom_core::{Offset, Partition, Topic, TopicPartition};
 
 use crate::event::RawRecord;
@@ -74,4 +56,22 @@ pub async fn read(connection: &Connection, place: &Place) -> Result<Option<RawRe
     let offset = Offset(place.offset);
     let read = tokio::task::spawn_blocking(move || read_at(&connection, &partition, offset));
     read.await.unwrap_or_else(|error| Err(EdgeError::Client(error.to_string())))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use crate::event::RawRecord;
+
+    /// The letter of a delivery of that id.
+    pub(crate) fn letter(id: &str) -> RawRecord {
+        let headers: &[(&str, Option<&[u8]>)] = &[
+            ("ce_id", Some(id.as_bytes())),
+            ("postroom-dlq-id", Some(b"postroom.webhooks/blog.webhooks/1/9")),
+            ("postroom-dlq-group", Some(b"postroom.webhooks")),
+            ("postroom-dlq-topic", Some(b"blog.webhooks")),
+            ("postroom-dlq-partition", Some(b"1")),
+            ("postroom-dlq-offset", Some(b"9")),
+        ];
+        super::entry::tests::record(headers, 5)
+    }
 }

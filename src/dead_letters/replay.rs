@@ -287,10 +287,7 @@ async fn pace(begun: tokio::time::Instant, count: usize, rate: Option<u32>) {
 }
 
 fn refused(topic: &str, error: PublishError) -> EdgeError {
-    match error {
-        PublishError::NoSuchTopic(_) => missing(topic),
-        error => of_delivery(error),
-    }
+    if matches!(error, PublishError::NoSuchTopic(_)) { missing(topic) } else { of_delivery(error) }
 }
 
 fn of_delivery(error: PublishError) -> EdgeError {

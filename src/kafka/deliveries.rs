@@ -1,7 +1,5 @@
 //! What becomes of records that were handed to the producer, and who is told.
 
-#![expect(clippy::wildcard_enum_match_arm, reason = "the client library's enums are not exhaustive")]
-
 use std::sync::mpsc;
 
 use postroom_core::{Input, Offset, Partition, Ticket};

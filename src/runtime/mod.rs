@@ -16,6 +16,7 @@ mod letters;
 mod logs;
 mod noting;
 mod observe;
+mod owed;
 mod relay;
 mod report;
 mod schemas;

@@ -13,7 +13,7 @@ use crate::runtime::logs::Logs;
 use crate::runtime::noting;
 use crate::runtime::report::Reporter;
 use crate::runtime::tally::{Finish, OTHER, Tally};
-use crate::runtime::worker::{Desk, RunEnd};
+use crate::runtime::worker::{Desk, RunEnd, STORE};
 use crate::runtime::workers::Completion;
 use crate::telemetry::{CommitOutcome, Ending, GroupMetrics, GroupReport, GroupState, RebalanceKind};
 
@@ -234,7 +234,8 @@ impl Observer {
         let report = GroupReport {
             state: self.state,
             halted: self.halted.clone(),
-            store_reachable: self.store_reachable,
+            store_reachable: self.store_reachable
+                && !snapshot.circuits.iter().any(|(dependency, _)| *dependency.0 == *STORE),
             brokers_away: self.logs.brokers_are_away(),
             partitions: self.reporter.partitions(now, &snapshot),
             topic_partitions: self.logs.topic_partitions(),

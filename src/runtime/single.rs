@@ -2,28 +2,31 @@
 
 use std::sync::Arc;
 
-use postroom_core::{Outcome, Run, RunResult};
+use postroom_core::{Class, Outcome, Run, RunResult};
 
 use crate::event::{Envelope, RawRecord};
 use crate::handler::{Context, Error, Handler};
 use crate::ports::{Change, Guard, Unit};
+use crate::runtime::owed::Owed;
 use crate::runtime::tally::{Finish, OTHER, Tally};
 use crate::runtime::worker::{Desk, RunEnd, RunFuture, RunReport, SharedClaim, Worker};
 
 /// Calls a handler with one event at a time.
 pub(crate) struct Single<H> {
     handler: Arc<H>,
+    owed: Arc<Owed>,
 }
 
 impl<H> Single<H> {
     pub(crate) fn new(handler: H) -> Self {
-        Self { handler: Arc::new(handler) }
+        Self { handler: Arc::new(handler), owed: Arc::default() }
     }
 }
 
 impl<H: Handler> Worker for Single<H> {
     fn run(&self, desk: Arc<Desk>, run: Run<RawRecord>, claim: SharedClaim) -> RunFuture {
         let handler = Arc::clone(&self.handler);
+        let owed = Arc::clone(&self.owed);
         Box::pin(async move {
             let attempt = run.attempt;
             let Some((_offset, record)) = run.records.into_iter().next() else {
@@ -34,6 +37,10 @@ impl<H: Handler> Worker for Single<H> {
                 Ok(None) => return passed_over(OTHER, Finish::Skipped),
                 Err(failure) => return RunReport::failed(failure),
             };
+            let epoch = claim.lock().await.epoch;
+            if let Some(changes) = owed.take(&record, epoch) {
+                return keep(&desk, &claim, &envelope, changes, &owed).await;
+            }
             let mut context = Context {
                 group: Arc::clone(&desk.group),
                 attempt,
@@ -54,19 +61,30 @@ impl<H: Handler> Worker for Single<H> {
             if context.changes.is_empty() {
                 return done(envelope.event_type);
             }
-            keep(&desk, &claim, &envelope, context).await
+            keep(&desk, &claim, &envelope, context.changes, &owed).await
         })
     }
 }
 
-/// Makes a handler's statements durable, once per event.
-async fn keep<E>(desk: &Desk, claim: &SharedClaim, envelope: &Envelope<E>, context: Context) -> RunReport {
-    let unit = Unit { guard: Guard::Once { id: once_id(desk, envelope) }, changes: context.changes };
+/// Makes a handler's statements durable, once per event. Where the store is away they are owed: the effect is done.
+async fn keep<E>(
+    desk: &Desk,
+    claim: &SharedClaim,
+    envelope: &Envelope<E>,
+    changes: Vec<Change>,
+    owed: &Owed,
+) -> RunReport {
+    let unit = Unit { guard: Guard::Once { id: once_id(desk, envelope) }, changes: changes.clone() };
     match desk.apply(claim, unit).await {
         Ok(Some(Outcome::Skipped)) => passed_over(envelope.event_type, Finish::Duplicate),
         Ok(Some(_)) => done(envelope.event_type),
         Ok(None) => RunReport { end: RunEnd::Fenced, tally: Tally::default() },
-        Err(failure) => RunReport::failed(failure),
+        Err(failure) => {
+            if matches!(failure.class, Class::Outage(_)) {
+                owed.hold(&envelope.record, claim.lock().await.epoch, changes);
+            }
+            RunReport::failed(failure)
+        }
     }
 }
 

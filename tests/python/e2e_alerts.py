@@ -106,20 +106,19 @@ class Watch(threading.Thread):
     def __init__(self, prometheus):
         super().__init__(daemon=True)
         self.prometheus, self.over, self.lock = prometheus, threading.Event(), threading.Lock()
-        self.firing, self.since, self.until, self.unanswered = set(), {}, {}, None
+        self.firing, self.since, self.ends = set(), {}, []
 
     def run(self):
         while not self.over.wait(0.2):
             try:
                 alerts = self.prometheus.get("/api/v1/alerts")["data"]["alerts"]
-            except (OSError, ValueError) as error:
-                self.unanswered = error
+            except (OSError, ValueError):
                 continue
             now = time.monotonic()
             firing = {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
             with self.lock:
                 self.since |= {name: now for name in firing - self.firing}
-                self.until |= {name: now for name in self.firing - firing}
+                self.ends += [(name, now) for name in self.firing - firing]
                 self.firing = firing
 
     def fired(self, name, since):
@@ -129,6 +128,11 @@ class Watch(threading.Thread):
     def gone(self, name):
         with self.lock:
             return name not in self.firing
+
+    def end(self, name, since):
+        """When it first ended since then."""
+        with self.lock:
+            return next((at for ended, at in self.ends if ended == name and at >= since), since)
 
 
 class Traffic(threading.Thread):
@@ -257,6 +261,7 @@ class Run:
     def story(self, *faults):
         """Makes faults at the same time, waits until their alerts fire, mends them, waits until the alerts are gone."""
         begun, mended = {}, {}
+        wait_until("none of the alerts fires yet", lambda: all(map(self.watch.gone, [a for f in faults for a in f.alerts])), 60)
         for fault in faults:
             begun[fault] = time.monotonic()
             fault.make()
@@ -293,7 +298,7 @@ class Run:
             gone = self.watch.gone(alert)
             self.checks.that(f"{alert} clears", gone, self.pending(alert))
             if gone and (fault, alert) in fired:
-                after = max(self.watch.until.get(alert, 0) - mended[fault], 0.0)
+                after = self.watch.end(alert, max(mended[fault], fired[fault, alert])) - mended[fault]
                 self.rows.append((alert, fault.name, fired[fault, alert] - begun[fault], after))
         self.tell("all is well again")
 
@@ -460,6 +465,7 @@ def stories(run, everything):
     run.traffic.start()
     wait_until("Prometheus has scraped three members", lambda: len(run.prometheus.ready() or []) == 3, 60)
     wait_until("partitions are shared out", lambda: shared_out(run), 60)
+    wait_until("rates can be told", lambda: run.value("min(count_over_time(process_cpu_seconds_total[20s]))") >= 3, 60)
     run.watch.start()
     wait_until("no alert fires or is about to", lambda: not run.prometheus.get("/api/v1/alerts")["data"]["alerts"], 60)
     run.tell("three members run, and no alert is about to fire")

@@ -118,36 +118,46 @@ def states(sent):
 
 
 def tables(path, store):
-    """name -> (what a serial count of the file says, what the store's tables say), cut down to what differs."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    import serial_count
+    """name -> (what a serial count of the file says, what an SQLite store's tables say), cut down to what differs."""
+    with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as db:
+        return differences(serial_count(path), db.execute)
 
-    events_read = list(serial_count.read(path))
-    counted = json.loads(json.dumps(serial_count.count(list(serial_count.missing_registrations(events_read, False)) + events_read)))
+
+def serial_count(path, *more):
+    """What a serial count says of the sample, and of files of events in our own format."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    import serial_count as counter
+
+    events = list(counter.read(path))
+    events = [*counter.missing_registrations(events, False), *events, *(event for file in more for event in counter.read(file))]
+    return json.loads(json.dumps(counter.count(events)))
+
+
+def differences(counted, query):
+    """name -> (what was counted, what the tables say), cut down to what differs. `query` runs a statement and returns rows."""
     states = ["stub", "alive", "removed", "absent"]
     found = {"posts": {}, "comments": {}, "authors": {}, "people": {}, "notifications": {}}
-    with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as db:
-        nothing = {"state": "stub", "author": None, "title": None, "slug": None, "section": None}
-        for name, state, author, title, slug, section in db.execute("SELECT id, state, author, title, slug, section FROM posts"):
-            found["posts"][name] = {
-                "state": states[state], "author": author, "title": title, "slug": slug, "section": section, "comments": 0,
-            }  # fmt: skip
-        for name, comments in db.execute("SELECT post, comments FROM post_stats WHERE comments > 0"):
-            found["posts"].setdefault(name, dict(nothing))["comments"] = comments
-        for name, state, post, author in db.execute("SELECT id, state, post, author FROM comments"):
-            found["comments"][name] = {"state": states[state], "post": post, "author": author}
-        for name, posts, comments, last in db.execute("SELECT author, posts, comments, last_activity FROM author_stats"):
-            found["authors"][name] = {"posts": posts, "comments": comments, "last_activity": last}
-        for name, state, shown, email, subscribed, locale in db.execute(
-            "SELECT id, state, name, email, subscribed, locale FROM people"
-        ):
-            found["people"][name] = {
-                "state": states[state], "name": shown, "email": email, "subscribed": bool(subscribed), "locale": locale,
-            }  # fmt: skip
-        for recipient, reason, subject, event, at in db.execute(
-            "SELECT recipient, reason, subject, event, time FROM notifications"
-        ):
-            found["notifications"].setdefault(recipient, {}).setdefault(reason, {})[subject] = [event, at]
+    nothing = {"state": "stub", "author": None, "title": None, "slug": None, "section": None}
+    for name, state, author, title, slug, section in query("SELECT id, state, author, title, slug, section FROM posts"):
+        found["posts"][name] = {
+            "state": states[state], "author": author, "title": title, "slug": slug, "section": section, "comments": 0,
+        }  # fmt: skip
+    for name, comments in query("SELECT post, comments FROM post_stats WHERE comments > 0"):
+        found["posts"].setdefault(name, dict(nothing))["comments"] = comments
+    for name, state, post, author in query("SELECT id, state, post, author FROM comments"):
+        found["comments"][name] = {"state": states[state], "post": post, "author": author}
+    for name, posts, comments, last in query("SELECT author, posts, comments, last_activity FROM author_stats"):
+        found["authors"][name] = {"posts": posts, "comments": comments, "last_activity": last}
+    for name, state, shown, email, subscribed, locale in query(
+        "SELECT id, state, name, email, subscribed, locale FROM people"
+    ):
+        found["people"][name] = {
+            "state": states[state], "name": shown, "email": email, "subscribed": bool(subscribed), "locale": locale,
+        }  # fmt: skip
+    for recipient, reason, subject, event, at in query(
+        "SELECT recipient, reason, subject, event, time FROM notifications"
+    ):
+        found["notifications"].setdefault(recipient, {}).setdefault(reason, {})[subject] = [event, at]
     return {name: difference(counted[name], found[name]) for name in found}
 
 

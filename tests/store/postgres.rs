@@ -340,3 +340,43 @@ async fn wrong_address_is_told_from_a_server_that_is_away() {
     assert!(matches!(&no_user, StoreError::Unusable(why) if why.contains("nobody")), "{no_user:?}");
     assert!(matches!(&no_mode, StoreError::Unusable(why) if why.contains("sslmode")), "{no_mode:?}");
 }
+
+#[tokio::test]
+async fn old_rows_go_and_what_is_open_or_young_stays() {
+    let Some(url) = crate::server::shared() else { return };
+    let settings = crate::server::settings();
+    let day = Duration::from_secs(86_400);
+    let kept = PostgresSettings { notifications: Some(365 * day), ..settings.clone() };
+    let store = PostgresStore::connect(url, kept).await.unwrap();
+    let (direct, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    direct
+        .batch_execute(&format!(
+            "SET search_path = {};
+            INSERT INTO positions VALUES ('g', 't', 0, 1, 10);
+            INSERT INTO attempts SELECT 'g', 't', 0, n, 1, extract(epoch FROM now()) FROM generate_series(8, 11) n;
+            INSERT INTO dedupe SELECT 'g', 'id' || n, extract(epoch FROM now()) - n * 86400 - 3600 FROM generate_series(1, 2040) n;
+            INSERT INTO fan_outs VALUES ('done', 'a', 'e', 1, NULL, 1), ('open', 'a', 'e', 1, '', 1),
+                ('young', 'a', 'e', 1, NULL, extract(epoch FROM now()) * 1000);
+            INSERT INTO contacts (id, state, since, content_time) VALUES ('gone', 2, 1, 1), ('here', 1, 1, 1);
+            INSERT INTO subscriptions VALUES ('gone', 1, true, 1), ('here', 1, true, 1);
+            INSERT INTO notifications VALUES ('u', 'post', 'old', 'e', 1),
+                ('u', 'post', 'young', 'e', extract(epoch FROM now()) * 1000)",
+            settings.schema
+        ))
+        .await
+        .unwrap();
+
+    store.clean().await.unwrap();
+
+    let left = async |sql: &str| {
+        let rows = store.query(sql, Vec::new()).await.unwrap();
+        format!("{rows:?}")
+    };
+    assert_eq!(left("SELECT count(*) FROM dedupe").await, "[[Integer(34)]]");
+    assert_eq!(left("SELECT record_offset FROM attempts ORDER BY 1").await, "[[Integer(10)], [Integer(11)]]");
+    assert_eq!(left("SELECT post FROM fan_outs ORDER BY 1").await, "[[Text(\"open\")], [Text(\"young\")]]");
+    assert_eq!(left("SELECT subscriber FROM subscriptions").await, "[[Text(\"here\")]]");
+    assert_eq!(left("SELECT subject FROM notifications").await, "[[Text(\"young\")]]");
+    drop(connection);
+}

@@ -165,13 +165,13 @@ async fn relays_at_once_take_each_row_once_and_one_of_a_recipient_in_its_order()
         ended.unwrap();
     }
 
+    assert_eq!(first.backlog(now()).await.unwrap(), Default::default());
     let board = board.lock().unwrap();
     assert_eq!(board.taken.len(), RECIPIENTS * WRITERS * ROUNDS);
     for ((recipient, writer), comments) in &board.done {
         assert_eq!(comments.len(), ROUNDS, "{recipient}, {writer}");
         assert!(comments.is_sorted(), "{recipient} hears in order: {comments:?}");
     }
-    assert_eq!(first.backlog(now()).await.unwrap(), Default::default());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -191,6 +191,7 @@ pub(super) fn settings(config: &Config) -> PostgresSettings {
         schema: store.schema.clone(),
         password: store.password.as_ref().map(|password| password.expose().to_owned()),
         connections: store.connections.get(),
+        notifications: Some(store.notifications).filter(|span| !span.is_zero()),
         ..PostgresSettings::default()
     }
     .within(config.kafka.session_timeout)

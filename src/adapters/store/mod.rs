@@ -4,6 +4,7 @@
 
 mod any;
 mod document;
+mod fitting;
 mod life;
 mod look;
 mod plain;

@@ -1,10 +1,12 @@
 //! What a row of the outbox is, for every engine: its states, its id, and why it is withdrawn.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use crate::adapters::store::RequestState;
+use crate::adapters::store::fitting::stored;
 use crate::ports::{Request, RequestEnding};
 
 /// The kind of a row that asks for a mail.
@@ -120,9 +122,9 @@ pub(crate) const fn withdrawal(code: i64) -> &'static str {
     }
 }
 
-/// Cuts a reply to what is kept of it.
-pub(crate) fn capped(reply: &str) -> &str {
-    reply.get(..reply.floor_char_boundary(MOST_REPLY)).unwrap_or_default()
+/// Returns what is kept of a reply.
+pub(crate) fn capped(reply: &str) -> Cow<'_, str> {
+    stored(reply.get(..reply.floor_char_boundary(MOST_REPLY)).unwrap_or_default())
 }
 
 /// Returns what a row holds in memory, roughly.

@@ -11,6 +11,8 @@ use std::ops::Range;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
+use crate::adapters::store::fitting::stored;
+
 /// The most characters of a word.
 pub(crate) const LONGEST_WORD: usize = 64;
 
@@ -73,13 +75,17 @@ pub(crate) fn spaced(text: &str) -> String {
     spaced
 }
 
-/// Returns a name as it is compared: folded like a word, but with everything that stands in it.
+/// Returns a name as it is compared: folded like a word, but with everything that stands in it, up to [`LONGEST_KEY`].
 pub(crate) fn key(name: &str) -> String {
     let mut key = String::with_capacity(name.len());
-    fold(name.trim(), &mut key);
+    fold(stored(name).trim(), &mut key);
     key.retain(|char| !char.is_control());
+    key.truncate(key.floor_char_boundary(LONGEST_KEY));
     key
 }
+
+/// The most bytes of a name's key: folded, a name may be many times longer, and an index takes only so much.
+const LONGEST_KEY: usize = 1_024;
 
 /// Says whether a character belongs to the one before it, so that both are normalised together.
 fn joins(char: char) -> bool {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::handlers::{Batches, Each};
 use super::*;
+use crate::telemetry::Health;
 
 fn each(log: Log) -> Group {
     Group::each("likes", Each(log)).max_attempts(NonZeroU32::new(3).unwrap()).deadline(DEADLINE)
@@ -98,11 +99,18 @@ async fn a_store_that_is_away_is_an_outage_and_no_letter_is_written() {
     trial.poll(1, 1, &["b"]);
     // More often than a record has attempts.
     until("the store is asked", || trial.store.refused.load(Ordering::SeqCst) >= 6).await;
+    let is_told = |ill: &[String]| ill.iter().any(|line| line.ends_with("the store does not answer"));
+    until(
+        "the process is not ready",
+        || matches!(trial.board.readiness(), Health::Ill(ill) if is_told(&ill)),
+    )
+    .await;
     trial.store.away(false);
 
     let asked = trial.committed(2).await;
     assert!(letter(&asked).is_empty(), "{asked:?}");
     assert_eq!(trial.written().await, ["a", "b"]);
+    until("the process is ready", || trial.board.readiness() == Health::Well).await;
     assert_eq!(trial.end().await, Ending::Drained);
 }
 

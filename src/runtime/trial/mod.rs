@@ -59,6 +59,7 @@ struct Trial {
     log: Log,
     journal: Arc<Journal>,
     metrics: Arc<GroupMetrics>,
+    board: Arc<Board>,
     control: UnboundedSender<Control>,
     driver: JoinHandle<Ending>,
     codec: Codec,
@@ -84,7 +85,8 @@ impl Trial {
         settings.commit_interval = Duration::from_millis(5);
         let clock = Clock::start();
         let (edge, events) = FakeEdge::new();
-        let metrics = metrics();
+        let board = Arc::new(Board::new("test"));
+        let metrics = metrics_on(&board);
         let (driver, control) = Driver::new(Parts {
             group,
             desk,
@@ -99,7 +101,7 @@ impl Trial {
             shutdown_deadline: Duration::from_secs(5),
         });
         let driver = tokio::spawn(driver.run());
-        Self { edge, store, log, journal, metrics, control, driver, codec, clock }
+        Self { edge, store, log, journal, metrics, board, control, driver, codec, clock }
     }
 
     /// Hands the partition `likes/0` out, as if Kafka had committed `next`.
@@ -232,9 +234,13 @@ fn polled(record: RawRecord) -> Record<RawRecord> {
 }
 
 fn metrics() -> Arc<GroupMetrics> {
+    metrics_on(&Arc::new(Board::new("test")))
+}
+
+fn metrics_on(board: &Arc<Board>) -> Arc<GroupMetrics> {
     let word = || "test".to_owned();
     let build = BuildInfo { version: word(), revision: word(), rustc: word(), librdkafka: word() };
-    let metrics = Metrics::new(&build, Arc::new(Board::new("test"))).unwrap();
+    let metrics = Metrics::new(&build, Arc::clone(board)).unwrap();
     let topics = [likes(), retry()].map(|partition| TopicShape {
         topic: partition.topic.to_string(),
         event_types: vec!["like.added".to_owned()],

@@ -47,6 +47,8 @@ struct Ledgered {
     inner: SqliteStore,
     rows: watch::Sender<BTreeMap<String, Row>>,
     away: Arc<Mutex<u32>>,
+    /// How many units it does not take, from now on.
+    no_units: Arc<Mutex<u32>>,
 }
 
 impl Ledgered {
@@ -137,6 +139,13 @@ impl Store for Ledgered {
 
     fn apply<'a>(&'a self, claim: &'a mut Claim, unit: Unit) -> StoreFuture<'a, Applied> {
         Box::pin(async move {
+            {
+                let mut refused = self.no_units.lock().unwrap();
+                if *refused > 0 {
+                    *refused -= 1;
+                    return Err(StoreError::Away("it was told to".to_owned()));
+                }
+            }
             let changes = unit.changes.clone();
             let applied = self.inner.apply(claim, unit).await?;
             for change in changes.into_iter().filter(|_| applied == Applied::Committed) {
@@ -227,7 +236,8 @@ impl Mailroom {
             .concurrency(NonZeroUsize::new(1_024).unwrap())
             .backoff(Duration::from_millis(1), Duration::from_millis(5));
         let inner = SqliteStore::in_memory().unwrap();
-        let store = Ledgered { inner, rows: watch::Sender::new(BTreeMap::new()), away: Arc::default() };
+        let rows = watch::Sender::new(BTreeMap::new());
+        let store = Ledgered { inner, rows, away: Arc::default(), no_units: Arc::default() };
         let codec = Codec::new(Limits::default());
         let config = load(&Sources::default()).unwrap().config;
         let desk = Desk::new(&group, "test.", codec.clone(), Arc::new(store.clone()));
@@ -622,6 +632,22 @@ async fn a_held_delivery_waits_and_one_of_unknown_end_is_sent_again_by_its_id() 
 
     assert_eq!(room.store.row("held").ending, Some(RequestEnding::Done));
     assert_eq!(host.seen().len(), 2);
+    room.end().await;
+}
+
+#[tokio::test]
+async fn a_delivery_that_the_store_could_not_write_down_is_not_repeated() {
+    let room = Mailroom::start();
+    let host = by_path().await;
+    room.subscribe("shop", host.url("/200")).await;
+    *room.store.no_units.lock().unwrap() = 3;
+
+    let row = room.deliver("shop", "d1").await;
+
+    assert_eq!((row.ending, row.attempts), (Some(RequestEnding::Done), 1));
+    assert_eq!(*room.store.no_units.lock().unwrap(), 0);
+    assert_eq!(host.seen().len(), 1);
+    assert_eq!(room.letters(), []);
     room.end().await;
 }
 

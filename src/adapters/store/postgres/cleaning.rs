@@ -12,11 +12,11 @@ use crate::ports::StoreError;
 
 /// Cleans each hour, as long as somebody has a handle. Of several processes that clean at once, each finds less to do.
 pub(super) fn keep_clean(store: &PostgresStore) {
-    let (inner, retention) = (Arc::downgrade(&store.inner), store.inner.retention);
+    let (inner, kept) = (Arc::downgrade(&store.inner), store.inner.kept);
     tokio::spawn(async move {
         loop {
             let Some(inner) = inner.upgrade() else { return };
-            if let Err(error) = clean(&PostgresStore { inner }, retention).await {
+            if let Err(error) = clean(&PostgresStore { inner }, kept).await {
                 tracing::warn!(%error, "old rows were not removed");
             }
             tokio::time::sleep(INTERVAL).await;
@@ -24,13 +24,21 @@ pub(super) fn keep_clean(store: &PostgresStore) {
     });
 }
 
-/// Removes ids, attempts and requests that are older than `retention`, and attempts below their position; withdraws mails
-/// that never got an address. Returns how many rows went. Each step is a transaction of its own, so that nobody waits long.
-pub(super) async fn clean(store: &PostgresStore, retention: Duration) -> Result<usize, StoreError> {
-    let seconds = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX / 2_000);
+/// How long rows are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) retention: Duration,
+    /// Notifications, by the times of their events; `None` is for ever.
+    pub(super) notifications: Option<Duration>,
+}
+
+/// Removes ids, attempts, requests, announcements and notifications that are old enough, attempts below their position,
+/// and subscriptions of people who are gone; withdraws mails that never got an address. Returns how many rows went. Each step is a transaction of its own, so that nobody waits long.
+pub(super) async fn clean(store: &PostgresStore, kept: Kept) -> Result<usize, StoreError> {
+    let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX).min(i64::MAX / 2_000);
     let mut removed = 0;
     while in_transaction!(store, tx => withdraw_without_address(&tx))? > 0 {}
-    for sql in [
+    let retained = [
         OLD_IDS,
         OLD_ATTEMPTS,
         FINISHED_ATTEMPTS,
@@ -40,9 +48,13 @@ pub(super) async fn clean(store: &PostgresStore, retention: Duration) -> Result<
         OLD_TRIES,
         OLD_MAIL_SOURCES,
         OLD_WEBHOOKS,
-    ] {
+        OLD_FAN_OUTS,
+        GONE_SUBSCRIPTIONS,
+    ];
+    let retained = retained.map(|sql| (sql, kept.retention));
+    for (sql, span) in retained.into_iter().chain(kept.notifications.map(|span| (OLD_NOTIFICATIONS, span))) {
         loop {
-            let gone = step(store, sql, seconds).await.map_err(Trouble::told)?;
+            let gone = step(store, sql, seconds(span)).await.map_err(Trouble::told)?;
             removed += usize::try_from(gone).unwrap_or(usize::MAX);
             if gone < STEP {
                 break;
@@ -141,6 +153,32 @@ const OLD_WEBHOOKS: &str = concat!(
     clock!(),
     " - $1::bigint * 1000 AND expanded_to IS NULL
             AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.event = f.event AND r.kind = 'webhook' AND r.state < 6)
+        LIMIT 1000 FOR UPDATE SKIP LOCKED))"
+);
+
+// A late subscription finds what was announced no longer.
+const OLD_FAN_OUTS: &str = concat!(
+    "DELETE FROM fan_outs WHERE post = ANY(ARRAY(
+        SELECT post FROM fan_outs WHERE expanded_to IS NULL AND arrived_at < ",
+    clock!(),
+    " - $1::bigint * 1000 LIMIT 1000 FOR UPDATE SKIP LOCKED))"
+);
+
+const GONE_SUBSCRIPTIONS: &str = concat!(
+    "DELETE FROM subscriptions WHERE ctid = ANY(ARRAY(
+        SELECT s.ctid FROM contacts c JOIN subscriptions s ON s.subscriber = c.id
+        WHERE c.state IN (2, 3) AND s.arrived_at < ",
+    clock!(),
+    " - $1::bigint * 1000 LIMIT 1000 FOR UPDATE OF s SKIP LOCKED))"
+);
+
+// What is still to be sent stays wanted.
+const OLD_NOTIFICATIONS: &str = concat!(
+    "DELETE FROM notifications WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM notifications n WHERE time < ",
+    clock!(),
+    " - $1::bigint * 1000
+            AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.event = n.event AND r.kind = 'mail' AND r.state < 6)
         LIMIT 1000 FOR UPDATE SKIP LOCKED))"
 );
 

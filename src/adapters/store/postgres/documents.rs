@@ -7,7 +7,6 @@ use tokio_postgres::Row;
 
 use super::error::Trouble;
 use super::held::{Held, life};
-use super::mails::stored;
 use super::people::Expected;
 use super::pipe::{Pipe, Value, column};
 use crate::adapters::store::document::{Document, code};
@@ -83,15 +82,15 @@ fn values<'a>(kind: DocumentKind, rows: &[(&'a str, &'a Document)]) -> Vec<Value
         column!(rows, (_, row) => row.life.since),
         column!(rows, (_, row) => row.life.created_by.as_deref()),
         column!(rows, (_, row) => row.post.as_deref()),
-        column!(rows, (_, row) => row.author.as_deref().map(stored)),
+        column!(rows, (_, row) => row.author.as_deref()),
         column!(rows, (_, row) => row.author.as_deref().map(key)),
-        column!(rows, (_, row) => row.content.title.as_deref().map(stored)),
-        column!(rows, (_, row) => row.content.slug.as_deref().map(stored)),
-        column!(rows, (_, row) => row.content.section.as_deref().map(stored)),
+        column!(rows, (_, row) => row.content.title.as_deref()),
+        column!(rows, (_, row) => row.content.slug.as_deref()),
+        column!(rows, (_, row) => row.content.section.as_deref()),
         column!(rows, (_, row) => tags(row).map(|tags| serde_json::Value::from(tags).to_string())),
         column!(rows, (_, row) => tags(row).map(keys)),
-        column!(rows, (_, row) => row.format.as_deref().map(stored)),
-        column!(rows, (_, row) => row.content.body.as_ref().map(|body| stored(&body.text))),
+        column!(rows, (_, row) => row.format.as_deref()),
+        column!(rows, (_, row) => row.content.body.as_ref().map(|body| body.text.as_str())),
         column!(rows, (_, row) => row.content.body.as_ref().is_some_and(|body| body.is_cut)),
         column!(rows, (_, row) => row.time),
         column!(rows, (_, row) => row.content_time),

@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use super::error::Trouble;
 use super::queue::execute;
 use super::{PostgresStore, in_snapshot, in_transaction};
+use crate::adapters::store::fitting::stored;
 use crate::ports::{Endpoint, Endpoints, StoreFuture};
 
 impl Endpoints for PostgresStore {
@@ -32,9 +33,9 @@ impl Endpoints for PostgresStore {
     }
 
     fn disable_endpoint<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {
-        Box::pin(
-            async move { in_transaction!(self, tx => execute(&tx, DISABLE, &[&id, &now, &why])).map(drop) },
-        )
+        Box::pin(async move {
+            in_transaction!(self, tx => execute(&tx, DISABLE, &[&id, &now, &stored(why)])).map(drop)
+        })
     }
 
     fn endpoint_failed<'a>(&'a self, id: &'a str, now: i64, pause: Duration) -> StoreFuture<'a, i64> {

@@ -98,13 +98,29 @@ pub(super) fn classify(error: &tokio_postgres::Error, whose: Whose) -> Trouble {
     store.into()
 }
 
-/// Classes an error of connecting: a wrong password is a wrong configuration, but a server that is not there is away.
+/// Classes an error of connecting: a wrong password or certificate is a wrong configuration, but a server that is not
+/// there, or goes while it is spoken to, is away.
 pub(super) fn connecting(error: &tokio_postgres::Error) -> Trouble {
     match error.code() {
         Some(code) if WRONG_LOGIN.contains(code) => StoreError::Unusable(text(error)).into(),
         Some(_) => classify(error, Whose::Ours),
+        None if is_refusal(error) => StoreError::Unusable(text(error)).into(),
         None => StoreError::Away(text(error)).into(),
     }
+}
+
+/// Says whether the two sides talked to each other and will not agree the next time either: no password, no TLS, a
+/// certificate that is not trusted. The driver names the kind of an error only in its words.
+fn is_refusal(error: &tokio_postgres::Error) -> bool {
+    let kind = error.to_string();
+    let talked = REFUSALS.iter().any(|words| kind.starts_with(words));
+    let causes = || std::iter::successors(error.source(), |cause| (*cause).source());
+    // OpenSSL tells an end in the middle of the handshake as one of its own errors.
+    talked && !causes().any(|cause| is_of_the_wire(cause) || is_of_an_end(cause))
+}
+
+fn is_of_an_end(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.to_string().to_ascii_lowercase().contains("unexpected eof")
 }
 
 fn is_of_the_wire(cause: &(dyn std::error::Error + 'static)) -> bool {
@@ -139,6 +155,9 @@ fn text(error: &tokio_postgres::Error) -> String {
 
 const CONFLICTS: [SqlState; 3] =
     [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED, SqlState::TRANSACTION_ROLLBACK];
+
+const REFUSALS: [&str; 3] =
+    ["error performing TLS handshake", "authentication error", "invalid configuration"];
 
 const WRONG_LOGIN: [SqlState; 3] =
     [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION, SqlState::UNDEFINED_DATABASE];

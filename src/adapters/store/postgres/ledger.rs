@@ -34,7 +34,9 @@ impl Ledger for PostgresStore {
 
     fn died<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {
         Box::pin(async move {
-            in_transaction!(self, tx => queue::end_request(&tx, id, RequestEnding::Dead, why, now))
+            in_transaction!(self, tx => queue::end_request(&tx, id, RequestEnding::Dead, why, now))?;
+            self.inner.made_way.notify_one();
+            Ok(())
         })
     }
 }

@@ -1,6 +1,5 @@
 //! What `notify` leaves for mail: a row for each notification of an event that is not too old, and what it will say.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use deadpool_postgres::Transaction;
@@ -36,12 +35,12 @@ pub(super) async fn sources(
     let mut pipe = Pipe::default();
     let values = vec![
         column!(by_event, (event, _) => *event),
-        column!(by_event, (_, (source, _, _)) => stored(&source.blog)),
+        column!(by_event, (_, (source, _, _)) => source.blog.as_str()),
         column!(by_event, (_, (_, _, about)) => about.post),
         column!(by_event, (_, (_, _, about)) => about.comment),
         column!(by_event, (_, (_, _, about)) => about.author),
-        column!(by_event, (_, (source, _, _)) => source.format.as_deref().map(stored)),
-        column!(by_event, (_, (source, _, _)) => source.text.as_deref().map(stored)),
+        column!(by_event, (_, (source, _, _)) => source.format.as_deref()),
+        column!(by_event, (_, (source, _, _)) => source.text.as_deref()),
         column!(by_event, (_, (_, origin, _)) => origin.time),
         column!(by_event, (_, (source, origin, _)) => origin.time.saturating_add(source.max_age)),
     ];
@@ -93,21 +92,16 @@ pub(super) async fn thread_texts(tx: &Transaction<'_>, changes: &[&ThreadText]) 
     for round in &rounds {
         let values = vec![
             column!(round, (post, _) => *post),
-            column!(round, (_, change) => change.title.as_deref().map(stored)),
-            column!(round, (_, change) => change.slug.as_deref().map(stored)),
-            column!(round, (_, change) => change.format.as_deref().map(stored)),
-            column!(round, (_, change) => change.text.as_deref().map(stored)),
+            column!(round, (_, change) => change.title.as_deref()),
+            column!(round, (_, change) => change.slug.as_deref()),
+            column!(round, (_, change) => change.format.as_deref()),
+            column!(round, (_, change) => change.text.as_deref()),
             column!(round, (_, change) => change.origin.time),
             column!(round, (_, change) => change.origin.arrival == Arrival::InOrder),
         ];
         pipe.add(THREAD_TEXTS, values);
     }
     pipe.run(tx).await.map(drop)
-}
-
-/// Returns a text as PostgreSQL takes it: it knows no NUL.
-pub(super) fn stored(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
 // No mail is asked for after 35 days, so that sources can be removed some time.

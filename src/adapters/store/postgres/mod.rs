@@ -37,13 +37,16 @@ use std::time::Duration;
 
 use deadpool_postgres::{Client, Pool};
 use postroom_core::{Attempt, Offset, TopicPartition};
+use tokio::sync::Notify;
 
+use self::cleaning::Kept;
 use self::error::Trouble;
+use crate::adapters::store::fitting::{fitting, stored};
 use crate::adapters::store::{
     NotificationRow, PositionRow, RequestStory, StoreLook, Summary, WaitingDeliveries,
 };
 use crate::ports::{
-    Applied, Claim, Expansion, FanOut, Guard, Param, Store, StoreError, StoreFuture, StoreId, Unit,
+    Applied, Change, Claim, Expansion, FanOut, Guard, Param, Store, StoreError, StoreFuture, StoreId, Unit,
 };
 
 /// The store in a PostgreSQL database. Handles are cheap to clone and share a pool of connections.
@@ -72,6 +75,8 @@ pub struct PostgresSettings {
     pub idle_timeout: Duration,
     /// How long ids are kept against repeats: longer than any topic keeps its records and any replay reaches back.
     pub retention: Duration,
+    /// How long notifications are kept, by the times of their events; `None` keeps them for ever.
+    pub notifications: Option<Duration>,
 }
 
 impl Default for PostgresSettings {
@@ -86,6 +91,7 @@ impl Default for PostgresSettings {
             lock_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(15),
             retention: Duration::from_secs(35 * 24 * 3_600),
+            notifications: None,
         }
     }
 }
@@ -106,7 +112,9 @@ impl PostgresSettings {
 
 struct Inner {
     id: StoreId,
-    retention: Duration,
+    kept: Kept,
+    /// Told when a row of the outbox was closed: the next of its addressee may be due.
+    made_way: Notify,
     pool: Pool,
 }
 
@@ -182,7 +190,8 @@ impl PostgresStore {
             schema::migrate(&mut client, &settings.schema).await
         };
         let id = id.await.map_err(Trouble::told)?;
-        let store = Self { inner: Arc::new(Inner { id, retention: settings.retention, pool }) };
+        let kept = Kept { retention: settings.retention, notifications: settings.notifications };
+        let store = Self { inner: Arc::new(Inner { id, kept, made_way: Notify::new(), pool }) };
         cleaning::keep_clean(&store);
         Ok(store)
     }
@@ -240,7 +249,7 @@ impl PostgresStore {
     /// # Errors
     /// As the store's.
     pub async fn requests_of_event(&self, event: &str, limit: u32) -> Result<Vec<RequestStory>, StoreError> {
-        in_snapshot!(self, tx => stories::requests_of_event(&tx, event, limit))
+        in_snapshot!(self, tx => stories::requests_of_event(&tx, &stored(event), limit))
     }
 
     /// Reads what waits for each endpoint, by endpoint.
@@ -260,7 +269,7 @@ impl PostgresStore {
         event: &str,
         limit: u32,
     ) -> Result<(Vec<NotificationRow>, u64), StoreError> {
-        in_snapshot!(self, tx => story::notifications(&tx, event, limit))
+        in_snapshot!(self, tx => story::notifications(&tx, &stored(event), limit))
     }
 
     /// Reads all tables of `project` and `notify`, for comparison with an independent count. Large.
@@ -286,7 +295,7 @@ impl PostgresStore {
     /// # Errors
     /// As the store's.
     pub async fn clean(&self) -> Result<usize, StoreError> {
-        cleaning::clean(self, self.inner.retention).await
+        cleaning::clean(self, self.inner.kept).await
     }
 
     async fn client(&self) -> Result<Client, Trouble> {
@@ -298,7 +307,12 @@ impl PostgresStore {
     }
 
     async fn apply_unit(&self, claim: &mut Claim, unit: Unit) -> Result<Applied, StoreError> {
+        let unit = fitting(unit)?;
         let applied = in_transaction!(self, tx => unit::apply(&tx, claim, &unit))?;
+        let closes = unit.changes.iter().any(|change| matches!(change, Change::RequestClosed { .. }));
+        if closes && applied == Applied::Committed {
+            self.inner.made_way.notify_one();
+        }
         let next = match unit.guard {
             Guard::Position { next } => Some(next),
             Guard::Once { .. } => None,

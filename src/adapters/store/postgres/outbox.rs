@@ -2,6 +2,8 @@
 //!
 //! Any number of relays on any number of hosts take rows at once: each passes over what another one holds.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use deadpool_postgres::Transaction;
@@ -37,6 +39,10 @@ impl Outbox for PostgresStore {
         Box::pin(
             async move { in_transaction!(self, tx => queue::end(&tx, row, RequestEnding::Dead, &why, now)) },
         )
+    }
+
+    fn made_way(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.inner.made_way.notified())
     }
 
     fn backlog(&self, now: i64) -> StoreFuture<'_, OutboxBacklog> {

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
 use super::error::ours;
+use crate::adapters::store::fitting::stored;
 use crate::ports::{Endpoint, Endpoints, StoreError, StoreFuture};
 
 impl Endpoints for SqliteStore {
@@ -31,7 +32,7 @@ impl Endpoints for SqliteStore {
     }
 
     fn disable_endpoint<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {
-        let (id, why) = (id.to_owned(), why.to_owned());
+        let (id, why) = (id.to_owned(), stored(why).into_owned());
         Box::pin(self.write(move |connection| {
             let sql = "UPDATE webhooks SET disabled_at = ?2, disabled_why = ?3 WHERE id = ?1 AND disabled_at IS NULL";
             execute(connection, sql, params![id, now, why]).map(drop)

@@ -35,6 +35,7 @@ use tokio::sync::{Notify, mpsc};
 
 use self::cleaning::Kept;
 use self::writer::{Work, work, write};
+use crate::adapters::store::fitting::fitting;
 use crate::adapters::store::{
     NotificationRow, PositionRow, RequestStory, StoreLook, Summary, WaitingDeliveries,
 };
@@ -260,6 +261,7 @@ impl Store for SqliteStore {
                 Guard::Position { next } => Some(*next),
                 Guard::Once { .. } => None,
             };
+            let unit = fitting(unit)?;
             // The attempts stay here: the writer needs only the owner's copy of the row.
             let own = Claim {
                 group: claim.group.clone(),

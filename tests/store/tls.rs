@@ -1,0 +1,244 @@
+//! TLS and logins, against a real PostgreSQL.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "tests")]
+
+use std::path::{Path, PathBuf};
+
+use openssl::asn1::Asn1Time;
+use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
+use openssl::x509::{X509, X509NameBuilder};
+use postroom::adapters::store::{AnyStore, PostgresSettings, PostgresStore};
+use postroom::config::{Sources, load};
+use postroom::ports::StoreError;
+
+use crate::server::{Server, settings};
+
+fn signed(name: &str, by: Option<(&X509, &PKey<Private>)>) -> (X509, PKey<Private>) {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+    let mut subject = X509NameBuilder::new().unwrap();
+    subject.append_entry_by_text("CN", name).unwrap();
+    let subject = subject.build();
+    let mut builder = X509::builder().unwrap();
+    builder.set_version(2).unwrap();
+    let number = if by.is_some() { 2 } else { 1 };
+    builder.set_serial_number(&BigNum::from_u32(number).unwrap().to_asn1_integer().unwrap()).unwrap();
+    builder.set_subject_name(&subject).unwrap();
+    builder.set_issuer_name(by.map_or(&*subject, |(authority, _)| authority.subject_name())).unwrap();
+    builder.set_pubkey(&key).unwrap();
+    builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+    builder.set_not_after(&Asn1Time::days_from_now(2).unwrap()).unwrap();
+    if by.is_none() {
+        builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
+    } else {
+        let names = SubjectAlternativeName::new().dns(name).build(&builder.x509v3_context(None, None));
+        builder.append_extension(names.unwrap()).unwrap();
+    }
+    builder.sign(by.map_or(&*key, |(_, key)| key), MessageDigest::sha256()).unwrap();
+    (builder.build(), key)
+}
+
+/// A server with a certificate for `localhost`; the role `clerk` needs TLS and the password `s3cret`.
+struct Guarded {
+    server: Server,
+    folder: tempfile::TempDir,
+}
+
+impl Guarded {
+    async fn start() -> Option<Self> {
+        let server = Server::start()?;
+        let folder = tempfile::tempdir().unwrap();
+        let (authority, authority_key) = signed("The authority", None);
+        let (other, _) = signed("Another authority", None);
+        let (certificate, key) = signed("localhost", Some((&authority, &authority_key)));
+        std::fs::write(folder.path().join("authority.pem"), authority.to_pem().unwrap()).unwrap();
+        std::fs::write(folder.path().join("other.pem"), other.to_pem().unwrap()).unwrap();
+        let (direct, connection) = tokio_postgres::connect(&server.url, tokio_postgres::NoTls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let data: String = direct.query_one("SHOW data_directory", &[]).await.unwrap().get(0);
+        let rules = "hostssl all clerk 127.0.0.1/32 scram-sha-256\nhost all postroom 127.0.0.1/32 trust\n";
+        let pem = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        // Files that the server writes are its own, as it demands of its key.
+        for (name, text) in [
+            ("server.crt", pem(certificate.to_pem().unwrap())),
+            ("server.key", pem(key.private_key_to_pem_pkcs8().unwrap())),
+            ("pg_hba.conf", rules.to_owned()),
+        ] {
+            let text = text.trim();
+            let lines = format!("SELECT unnest(string_to_array('{text}', E'\\n'))");
+            let program = format!("umask 077; cat >{data}/{name}");
+            direct.batch_execute(&format!("COPY ({lines}) TO PROGRAM '{program}'")).await.unwrap();
+        }
+        direct
+            .batch_execute(
+                "SET password_encryption = 'scram-sha-256'; CREATE ROLE clerk LOGIN PASSWORD 's3cret';
+                 GRANT CREATE ON DATABASE postgres TO clerk",
+            )
+            .await
+            .unwrap();
+        direct.batch_execute("ALTER SYSTEM SET ssl = on").await.unwrap();
+        direct.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        drop(direct);
+        connection.await.unwrap().unwrap();
+        let guarded = Self { server, folder };
+        while !guarded.has_tls().await {}
+        Some(guarded)
+    }
+
+    /// What a connection is told that is made now.
+    async fn has_tls(&self) -> bool {
+        let (direct, connection) =
+            tokio_postgres::connect(&self.server.url, tokio_postgres::NoTls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let told: String = direct.query_one("SHOW ssl", &[]).await.unwrap().get(0);
+        drop(direct);
+        connection.await.unwrap().unwrap();
+        told == "on"
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The address of a host of the server's, for `clerk`.
+    fn url(&self, host: &str, sslmode: &str, authority: Option<&str>) -> String {
+        let url = self.server.url.replace("postroom@127.0.0.1", &format!("clerk@{host}"));
+        let root = authority.map(|name| format!("&sslrootcert={}", self.file(name).display()));
+        format!("{url}?sslmode={sslmode}{}", root.unwrap_or_default())
+    }
+}
+
+async fn connected(url: &str, password: Option<&str>) -> Result<PostgresStore, StoreError> {
+    let password = password.map(str::to_owned);
+    PostgresStore::connect(url, PostgresSettings { password, ..settings() }).await
+}
+
+/// Whether the connection that asks is encrypted, and how the login went.
+async fn is_encrypted(store: &PostgresStore) -> bool {
+    let sql = "SELECT CAST(ssl AS INT) FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    format!("{:?}", store.query(sql, Vec::new()).await.unwrap()) == "[[Integer(1)]]"
+}
+
+#[tokio::test]
+async fn server_is_trusted_as_far_as_sslmode_says() {
+    let Some(guarded) = Guarded::start().await else { return };
+    let own = Some("authority.pem");
+    let trusted = [
+        ("127.0.0.1", "prefer", None),
+        ("127.0.0.1", "require", None),
+        ("127.0.0.1", "require", own),
+        ("127.0.0.1", "verify-ca", own),
+        ("localhost", "verify-full", own),
+    ];
+    let other = Some("other.pem");
+    let refused = [
+        ("127.0.0.1", "require", other, "certificate verify failed"),
+        ("127.0.0.1", "verify-ca", other, "certificate verify failed"),
+        ("127.0.0.1", "verify-ca", None, "certificate verify failed"),
+        ("localhost", "verify-full", other, "certificate verify failed"),
+        ("127.0.0.1", "verify-full", own, "certificate verify failed"),
+        ("127.0.0.1", "disable", None, "no encryption"),
+    ];
+
+    for (host, sslmode, authority) in trusted {
+        let store = connected(&guarded.url(host, sslmode, authority), Some("s3cret")).await;
+        let store = store.unwrap_or_else(|error| panic!("{host} {sslmode} {authority:?}: {error}"));
+        assert!(is_encrypted(&store).await, "{host} {sslmode}");
+    }
+    for (host, sslmode, authority, words) in refused {
+        let error = connected(&guarded.url(host, sslmode, authority), Some("s3cret")).await.unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Unusable(why) if why.contains(words)),
+            "{host} {sslmode} {authority:?}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn password_is_asked_for_and_a_wrong_or_missing_one_is_a_wrong_configuration() {
+    let Some(guarded) = Guarded::start().await else { return };
+    let url = guarded.url("127.0.0.1", "require", None);
+
+    let right = connected(&url, Some("s3cret")).await;
+    let in_the_address = connected(&url.replace("clerk@", "clerk:s3cret@"), None).await;
+    let wrong = connected(&url, Some("secret")).await.unwrap_err();
+    let missing = connected(&url, None).await.unwrap_err();
+
+    assert!(right.is_ok(), "{right:?}");
+    assert!(in_the_address.is_ok(), "{in_the_address:?}");
+    assert!(
+        matches!(&wrong, StoreError::Unusable(why) if why.contains("password authentication failed")),
+        "{wrong:?}"
+    );
+    assert!(matches!(&missing, StoreError::Unusable(why) if why.contains("password missing")), "{missing:?}");
+}
+
+#[tokio::test]
+async fn password_comes_from_the_file_that_the_configuration_names() {
+    let Some(guarded) = Guarded::start().await else { return };
+    let (good, bad) = (guarded.file("password"), guarded.file("bad"));
+    std::fs::write(&good, "s3cret\n").unwrap();
+    std::fs::write(&bad, "wr0ng-one\n").unwrap();
+    let url = guarded.url("localhost", "verify-full", Some("authority.pem"));
+    let opened = async |password: &Path| {
+        let file = guarded.file("postroom.toml");
+        let (schema, password) = (settings().schema, password.display());
+        let text =
+            format!("[store]\nurl = \"{url}\"\nschema = \"{schema}\"\npassword_file = \"{password}\"\n");
+        std::fs::write(&file, text).unwrap();
+        let loaded = load(&Sources { file: Some(file), ..Sources::default() }).unwrap();
+        AnyStore::open(&loaded.config).await
+    };
+
+    let right = opened(&good).await.unwrap();
+    let wrong = opened(&bad).await.unwrap_err();
+
+    assert_eq!(right.summary(0).await.unwrap().posts, 0);
+    assert!(matches!(&wrong, StoreError::Unusable(why) if !why.contains("wr0ng")), "{wrong:?}");
+}
+
+#[tokio::test]
+async fn server_without_tls_is_a_wrong_configuration_where_tls_is_required() {
+    let Some(url) = crate::server::shared() else { return };
+
+    for sslmode in ["require", "verify-ca", "verify-full"] {
+        let error = connected(&format!("{url}?sslmode={sslmode}"), None).await.unwrap_err();
+
+        assert!(
+            matches!(&error, StoreError::Unusable(why) if why.contains("does not support TLS")),
+            "{sslmode}: {error:?}"
+        );
+    }
+}
+
+/// A server that goes in the middle of the greeting comes back.
+#[tokio::test]
+async fn server_that_goes_during_the_handshake_is_away() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = tokio::spawn(async move {
+        for answer in [&b""[..], b"S"] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 8];
+            stream.read_exact(&mut asked).await.unwrap();
+            stream.write_all(answer).await.unwrap();
+            stream.shutdown().await.unwrap();
+            // Until the other side has gone as well.
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await.unwrap_or_default();
+        }
+    });
+
+    for _ in 0..2 {
+        let url = format!("postgres://clerk@127.0.0.1:{port}/postgres?sslmode=require");
+        let error = connected(&url, None).await.unwrap_err();
+
+        assert!(matches!(error, StoreError::Away(_)), "{error:?}");
+    }
+    serving.await.unwrap();
+}
