@@ -6,6 +6,8 @@
 
 mod hopeless;
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -75,7 +77,7 @@ impl<O: Outbox + Endpoints> Relay<O> {
     pub(crate) async fn run(self) -> Result<(), StoreError> {
         let mut told: Option<Instant> = None;
         while !self.stop.load(Ordering::Relaxed) {
-            let step = match self.step().await {
+            let step = match self.telling(&mut told, self.step()).await {
                 Ok(step) => step,
                 Err(error @ StoreError::Unusable(_)) => return Err(error),
                 Err(error) => {
@@ -83,10 +85,7 @@ impl<O: Outbox + Endpoints> Relay<O> {
                     Step::Hindered
                 }
             };
-            if told.is_none_or(|at| at.elapsed() >= TELL_INTERVAL) {
-                told = Some(Instant::now());
-                self.tell().await;
-            }
+            self.tell_now_and_then(&mut told).await;
             match step {
                 Step::Published => {}
                 Step::Idle => {
@@ -99,6 +98,25 @@ impl<O: Outbox + Endpoints> Relay<O> {
             }
         }
         Ok(())
+    }
+
+    /// Waits for a step, and tells the backlog meanwhile: a broker that is away holds it up for a minute.
+    async fn telling<V>(&self, told: &mut Option<Instant>, step: impl Future<Output = V>) -> V {
+        let mut step = pin!(step);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut step => return done,
+                () = tokio::time::sleep(TELL_INTERVAL) => self.tell_now_and_then(told).await,
+            }
+        }
+    }
+
+    async fn tell_now_and_then(&self, told: &mut Option<Instant>) {
+        if told.is_none_or(|at| at.elapsed() >= TELL_INTERVAL) {
+            *told = Some(Instant::now());
+            self.tell().await;
+        }
     }
 
     /// Publishes what is due now, up to a chunk.
