@@ -6,6 +6,8 @@
 
 mod hopeless;
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -75,7 +77,7 @@ impl<O: Outbox + Endpoints> Relay<O> {
     pub(crate) async fn run(self) -> Result<(), StoreError> {
         let mut tell_at = Instant::now();
         while !self.stop.load(Ordering::Relaxed) {
-            let step = match self.step().await {
+            let step = match self.telling(&mut tell_at, self.step()).await {
                 Ok(step) => step,
                 Err(error @ StoreError::Unusable(_)) => return Err(error),
                 Err(error) => {
@@ -83,11 +85,7 @@ impl<O: Outbox + Endpoints> Relay<O> {
                     Step::Hindered
                 }
             };
-            let now = Instant::now();
-            if now >= tell_at {
-                self.tell().await;
-                tell_at = Instant::now() + pause_after_telling(now.elapsed());
-            }
+            self.tell_now_and_then(&mut tell_at).await;
             match step {
                 Step::Published => {}
                 Step::Idle => {
@@ -100,6 +98,26 @@ impl<O: Outbox + Endpoints> Relay<O> {
             }
         }
         Ok(())
+    }
+
+    /// Waits for a step, and tells the backlog meanwhile: a broker that is away holds it up for a minute.
+    async fn telling<V>(&self, tell_at: &mut Instant, step: impl Future<Output = V>) -> V {
+        let mut step = pin!(step);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut step => return done,
+                () = tokio::time::sleep(TELL_INTERVAL) => self.tell_now_and_then(tell_at).await,
+            }
+        }
+    }
+
+    async fn tell_now_and_then(&self, tell_at: &mut Instant) {
+        let now = Instant::now();
+        if now >= *tell_at {
+            self.tell().await;
+            *tell_at = Instant::now() + pause_after_telling(now.elapsed());
+        }
     }
 
     /// Publishes what is due now, up to a chunk.
