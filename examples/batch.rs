@@ -32,7 +32,7 @@ impl BatchHandler for CountLikes {
             .execute("CREATE TABLE IF NOT EXISTS likes (post TEXT PRIMARY KEY, count INTEGER NOT NULL)", []);
         for like in likes {
             context.execute(
-                "INSERT INTO likes VALUES (?1, 1) ON CONFLICT (post) DO UPDATE SET count = count + 1",
+                "INSERT INTO likes VALUES (?1, 1) ON CONFLICT (post) DO UPDATE SET count = likes.count + 1",
                 [Param::Text(like.event.post_id.clone())],
             );
         }

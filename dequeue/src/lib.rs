@@ -16,11 +16,10 @@ use std::time::Duration;
 
 use rdkafka::bindings as native;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
 use rdkafka::types::{RDKafka, RDKafkaQueue};
 
 use message::Owned;
-pub use message::{Header, Message};
+pub use message::{Failed, Header, Message};
 
 /// Where the partitions of one consumer are forwarded to: lives in its context, so that rebalances reach it.
 #[derive(Debug, Default)]
@@ -127,12 +126,12 @@ impl<C: ConsumerContext> Dequeue<C> {
 
     /// Hands over the records that are there, in the order of each partition, and returns how many of them and of errors
     /// there were: as many as fit says that there may be more.
-    pub fn take(&mut self, each: impl FnMut(Result<Message<'_>, KafkaError>)) -> usize {
+    pub fn take(&mut self, each: impl FnMut(Result<Message<'_>, Failed>)) -> usize {
         self.take_some(Duration::ZERO, usize::MAX, each)
     }
 
     /// Waits for one record or error, for an event, or for [`Forward::wake`]; `patience` at most. Returns how many there were.
-    pub fn wait(&mut self, patience: Duration, each: impl FnMut(Result<Message<'_>, KafkaError>)) -> usize {
+    pub fn wait(&mut self, patience: Duration, each: impl FnMut(Result<Message<'_>, Failed>)) -> usize {
         self.take_some(patience, 1, each)
     }
 
@@ -140,18 +139,23 @@ impl<C: ConsumerContext> Dequeue<C> {
         &mut self,
         patience: Duration,
         most: usize,
-        mut each: impl FnMut(Result<Message<'_>, KafkaError>),
+        mut each: impl FnMut(Result<Message<'_>, Failed>),
     ) -> usize {
         // Only an `each` that panicked can have left anything.
         self.array.fill_with(|| None);
         let most = most.min(self.array.len());
         let patience = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
         let array = self.array.as_mut_ptr().cast();
-        // SAFETY: the queue is ours until `drop`. The array has room for `most` pointers, which an `Option<Owned>` is, and what is
-        // put there is a message of its own each, for us to free.
+        // SAFETY: the queue is ours until `drop`. The array has room for `most` pointers, which an `Option<Owned>` is, and the first
+        // `taken` of them are a message of its own each, for us to free.
         let taken =
             unsafe { native::rd_kafka_consume_batch_queue(self.records.as_ptr(), patience, array, most) };
         let taken = usize::try_from(taken).unwrap_or(0);
+        // A pause or a rebalance in the middle makes librdkafka free what it had put here, and close the ranks: what stands behind
+        // them is freed already, or stands twice.
+        for stale in self.array.iter_mut().take(most).skip(taken) {
+            std::mem::forget(stale.take());
+        }
         for message in self.array.iter_mut().take(taken).filter_map(Option::take) {
             each(message.read());
         }

@@ -13,14 +13,28 @@ pub(crate) struct Owned(NonNull<RDKafkaMessage>);
 
 impl Owned {
     /// Looks at it: a record, or what went wrong with its partition.
-    pub(crate) fn read(&self) -> Result<Message<'_>, KafkaError> {
+    pub(crate) fn read(&self) -> Result<Message<'_>, Failed> {
         // SAFETY: it was not freed yet, and nobody writes to it.
-        let native = unsafe { self.0.as_ref() };
-        if native.err.is_error() {
-            return Err(KafkaError::MessageConsumption(native.err.into()));
+        let message = Message { native: unsafe { self.0.as_ref() } };
+        if !message.native.err.is_error() {
+            return Ok(message);
         }
-        Ok(Message { native })
+        let place = !message.native.rkt.is_null() && message.offset() >= 0;
+        Err(Failed {
+            error: KafkaError::MessageConsumption(message.native.err.into()),
+            place: place.then(|| (message.topic().to_owned(), message.partition(), message.offset())),
+        })
     }
+}
+
+/// What came in the place of records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// What went wrong.
+    pub error: KafkaError,
+    /// The topic, the partition and the offset of the record that was not read, where it is about one. librdkafka's own position
+    /// is behind it now: whoever wants the record has to seek.
+    pub place: Option<(String, i32, i64)>,
 }
 
 impl Drop for Owned {
@@ -53,7 +67,7 @@ impl<'m> Message<'m> {
 
     /// Returns the topic's name.
     pub fn topic(&self) -> &'m str {
-        // SAFETY: a record without an error belongs to a topic, which it keeps alive.
+        // SAFETY: a record belongs to a topic, which it keeps alive; of an error that was looked at before.
         let name = unsafe { native::rd_kafka_topic_name(self.native.rkt) };
         // SAFETY: the name is a C string that lives as long as the topic.
         let name = unsafe { CStr::from_ptr(name) };

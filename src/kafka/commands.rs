@@ -145,6 +145,16 @@ impl EdgeContext {
         self.changed();
     }
 
+    /// A record was not read, and the client's position is behind it: the next pause or rebalance would pass it over.
+    pub(crate) fn read_again(&self, (topic, partition, offset): &(String, i32, i64)) {
+        if let Some(owned) = self.state().assignment.of_partition(topic, *partition) {
+            let next = owned.expected.unwrap_or(Offset(*offset));
+            owned.expected = Some(next);
+            owned.pending_seek.get_or_insert(next);
+        }
+        self.changed();
+    }
+
     /// Tries the seeks that the client has not taken: it refuses while it still looks for the position.
     pub(crate) fn seek_pending(&self, consumer: &BaseConsumer<Self>) -> bool {
         let pending: Vec<_> = {

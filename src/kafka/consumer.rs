@@ -78,9 +78,17 @@ fn poll_until_closed(queue: &mut Dequeue<EdgeContext>, context: &EdgeContext) ->
         } else {
             fetched.flush(context);
         }
-        for error in errors.drain(..) {
+        for failed in errors.drain(..) {
             fetched.flush(context);
-            react(consumer, context, &error)?;
+            react(consumer, context, &failed.error)?;
+            if let Some(place) = &failed.place
+                && matches!(errors::of_poll(&failed.error), Verdict::Wait)
+            {
+                // So that what is expected is up to date.
+                context.changed();
+                fetched.flush(context);
+                context.read_again(place);
+            }
         }
         answer_verified(context);
     }

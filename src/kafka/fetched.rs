@@ -4,8 +4,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::time::{Duration, Instant};
 
 use postroom_core::{FetchEpoch, Generation, Input, KeyHash, Offset, Record, TopicPartition};
-use postroom_dequeue::{Header, Message};
-use rdkafka::error::KafkaError;
+use postroom_dequeue::{Failed, Header, Message};
 
 use crate::event::{RawBatchBuilder, RawHeader, RawParts, RawRecord};
 use crate::kafka::context::{EdgeContext, EdgeCounters};
@@ -40,8 +39,8 @@ impl Fetched {
     pub(crate) fn take_or(
         &mut self,
         context: &EdgeContext,
-        message: Result<Message<'_>, KafkaError>,
-        errors: &mut Vec<KafkaError>,
+        message: Result<Message<'_>, Failed>,
+        errors: &mut Vec<Failed>,
     ) {
         match message {
             Ok(message) => self.take(context, &message),

@@ -32,6 +32,10 @@ impl EdgeContext {
         }
         self.changed();
         self.forward_all(consumer);
+        // The client remembers a pause over assignments, and the driver has never paused this one.
+        if let Err(error) = consumer.resume(&start) {
+            tracing::warn!(group = self.config.group, %error, "resuming before an assignment failed");
+        }
         let outcome = match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(&start),
             RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(&start),

@@ -186,9 +186,9 @@ impl Driver {
             // Nothing of an assignment that is over is kept.
             ClaimAnswer::Claimed { generation, .. } | ClaimAnswer::Refused { generation, .. }
                 if !self.claims.holds(generation) => {}
-            ClaimAnswer::Claimed { claim, generation, next } => {
+            ClaimAnswer::Claimed { mut claim, generation, next } => {
                 self.observer.store_answers(true);
-                let attempts = claim.attempts.clone();
+                let attempts = std::mem::take(&mut claim.attempts);
                 let topic = claim.partition.topic.clone();
                 self.held.insert(generation, Arc::new(Mutex::new(claim)));
                 let below = self.tell_of(generation, Input::Claimed { generation, next, attempts });

@@ -26,7 +26,7 @@ import sample
 from checks import Checks
 from cluster import Cluster, wait_until
 from confluent_kafka import Consumer, TopicPartition
-from e2e_members import GROUPS, HISTORY, TOPICS, Publisher, Sampler, check_history, check_letters
+from e2e_members import GROUPS, HISTORY, TOPICS, Publisher, Sampler, check_history, check_letters, reader
 from service import Postroom, member_config
 
 MEMBERS = ("ada", "ben", "cay")
@@ -199,7 +199,7 @@ def one_round(checks, given, protocol, static):
             generations = Generations(given.kafka)
             publisher = Publisher(cluster, given.path, given.seconds)
             arrivals = Arrivals(publisher.sent)
-            sampler = Sampler(cluster, store)
+            sampler = Sampler(cluster, reader(store))
             calm = time.time()
             publisher.start()
             sampler.start()
@@ -228,7 +228,7 @@ def one_round(checks, given, protocol, static):
             postroom.stop_all()
 
         checks.equal(f"{name}: no commit was ahead of finished work", [], sampler.ahead(publisher.poison)[:5])
-        check_history(checks, store, publisher.sent.records)
+        check_history(checks, reader(store), publisher.sent.records)
         check_letters(checks, cluster, publisher.poison)
         for table, (expected, found) in sample.tables(given.path, store).items():
             checks.equal(f"{name}: {table} equals the serial count", expected, found)

@@ -52,8 +52,9 @@ pub(crate) fn index_as_told(home: &Path) {
         .take_while(|line| *line == "[[schema]]" || line.contains(" = "))
         .map(|line| format!("{line}\n"))
         .collect();
-    let topic = "topic = \"blog.likes\"\n";
-    fs::write(&index, format!("{}{entries}{topic}\n", fs::read_to_string(&index).unwrap())).unwrap();
+    // What it cannot know is left open.
+    let entries = entries.replace("\"…\"", "\"blog.likes\"");
+    fs::write(&index, format!("{}{entries}\n", fs::read_to_string(&index).unwrap())).unwrap();
 }
 
 #[test]

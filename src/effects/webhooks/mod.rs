@@ -83,10 +83,13 @@ impl Webhooks {
         };
         let (asked, text) = match self.judge(sent) {
             Verdict::Delivered(text) => {
-                if endpoint.failing_since.is_some() {
-                    store.endpoint_answered(&endpoint.id).await.map_err(of_the_store)?;
-                }
                 context.change(closed(id, RequestEnding::Done, text, (self.now)()));
+                // It has the delivery, whatever the store says: the next success ends the count as well.
+                if endpoint.failing_since.is_some()
+                    && let Err(error) = store.endpoint_answered(&endpoint.id).await
+                {
+                    tracing::debug!(endpoint = endpoint.id, %error, "that it answers again was not written down");
+                }
                 return Ok(());
             }
             Verdict::Later(asked, text) => {

@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Connect, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use futures_util::future::BoxFuture;
 use native_tls::{Certificate, TlsConnector};
 use postgres_native_tls::MakeTlsConnector;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode;
 
 use super::PostgresSettings;
@@ -29,7 +32,8 @@ pub(super) fn pool(url: &str, settings: &PostgresSettings) -> Result<Pool, Store
     config.options(options);
     let tls = connector(protection, root.as_deref())?;
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = Manager::from_config(config, MakeTlsConnector::new(tls), recycling);
+    let connect = Here { tls: MakeTlsConnector::new(tls), runtime: Handle::try_current().ok() };
+    let manager = Manager::from_connect(config, connect, recycling);
     Pool::builder(manager)
         .max_size(settings.connections.max(2))
         .runtime(Runtime::Tokio1)
@@ -37,6 +41,38 @@ pub(super) fn pool(url: &str, settings: &PostgresSettings) -> Result<Pool, Store
         .create_timeout(Some(settings.connect_timeout))
         .build()
         .map_err(|error| StoreError::Unusable(format!("no pool of connections: {error}")))
+}
+
+/// Connects on the runtime that the pool was made on, whoever asks: a connection that was made on the handlers' would stand still
+/// for everybody while handlers block it.
+struct Here {
+    tls: MakeTlsConnector,
+    runtime: Option<Handle>,
+}
+
+type Connected = Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error>;
+
+impl Connect for Here {
+    fn connect(&self, config: &tokio_postgres::Config) -> BoxFuture<'_, Connected> {
+        let (config, tls) = (config.clone(), self.tls.clone());
+        let connecting = async move {
+            let (client, connection) = config.connect(tls).await?;
+            let task = tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection to the database has ended");
+                }
+            });
+            Ok((client, task))
+        };
+        let runtime = self.runtime.clone().unwrap_or_else(Handle::current);
+        Box::pin(async move {
+            match runtime.spawn(connecting).await {
+                Ok(connected) => connected,
+                // The process ends: `create_timeout` bounds the wait.
+                Err(_gone) => std::future::pending().await,
+            }
+        })
+    }
 }
 
 /// What a session begins with. A member that froze in a transaction holds its locks no longer than `idle_timeout`.

@@ -74,7 +74,7 @@ pub(super) fn classify(error: &tokio_postgres::Error, whose: Whose) -> Trouble {
             (false, Whose::Ours) => StoreError::Unusable(text).into(),
         };
     };
-    if CONFLICTS.contains(code) {
+    if CONFLICTS.contains(code) || is_made_by_another(error) {
         return Trouble::Conflict(text);
     }
     let by_owner = match whose {
@@ -83,7 +83,7 @@ pub(super) fn classify(error: &tokio_postgres::Error, whose: Whose) -> Trouble {
     };
     // The first two characters are the class: https://www.postgresql.org/docs/current/errcodes-appendix.html
     let store = match code.code().get(..2).unwrap_or_default() {
-        // A plan that was made before somebody changed a table is made anew by the next connection.
+        // A plan that was made before somebody changed a table: it is forgotten, and made anew the next time.
         "0A" if text.contains("cached plan") => StoreError::Away(text),
         // Data that do not fit, violated constraints, limits.
         "21" | "22" | "23" | "44" | "54" => StoreError::Refused(text),
@@ -96,6 +96,13 @@ pub(super) fn classify(error: &tokio_postgres::Error, whose: Whose) -> Trouble {
         _ => StoreError::Away(text),
     };
     store.into()
+}
+
+/// Says whether somebody else made the same table at the same moment: `IF NOT EXISTS` does not see it yet, and the catalogue's
+/// own index then refuses it.
+fn is_made_by_another(error: &tokio_postgres::Error) -> bool {
+    let catalogue = error.as_db_error().and_then(|error| error.schema()) == Some("pg_catalog");
+    catalogue && error.code() == Some(&SqlState::UNIQUE_VIOLATION)
 }
 
 /// Classes an error of connecting: a wrong password or certificate is a wrong configuration, but a server that is not

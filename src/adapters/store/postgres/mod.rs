@@ -38,6 +38,7 @@ use std::time::Duration;
 use deadpool_postgres::{Client, Pool};
 use postroom_core::{Attempt, Offset, TopicPartition};
 use tokio::sync::Notify;
+use tokio::time::error::Elapsed;
 
 use self::cleaning::Kept;
 use self::error::Trouble;
@@ -115,6 +116,7 @@ struct Inner {
     kept: Kept,
     /// Told when a row of the outbox was closed: the next of its addressee may be due.
     made_way: Notify,
+    patience: Duration,
     pool: Pool,
 }
 
@@ -133,11 +135,15 @@ macro_rules! in_transaction {
         loop {
             let tried: Result<_, $crate::adapters::store::postgres::error::Trouble> = async {
                 let mut client = $store.client().await?;
-                let $tx = client.transaction().await?;
-                // Dropped, it is rolled back.
-                let value = $run.await?;
-                $tx.commit().await?;
-                Ok(value)
+                let worked = tokio::time::timeout($store.patience(), async {
+                    let $tx = client.transaction().await?;
+                    // Dropped, it is rolled back.
+                    let value = $run.await?;
+                    $tx.commit().await?;
+                    Ok(value)
+                });
+                let worked = worked.await;
+                $crate::adapters::store::postgres::ended(client, worked)
             }
             .await;
             tries += 1;
@@ -160,15 +166,19 @@ macro_rules! in_snapshot {
     ($store:expr, $tx:ident => $run:expr) => {{
         let read: Result<_, $crate::adapters::store::postgres::error::Trouble> = async {
             let mut client = $store.client().await?;
-            let $tx = client
-                .build_transaction()
-                .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
-                .read_only(true)
-                .start()
-                .await?;
-            let value = $run.await?;
-            $tx.commit().await?;
-            Ok(value)
+            let worked = tokio::time::timeout($store.patience(), async {
+                let $tx = client
+                    .build_transaction()
+                    .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
+                    .read_only(true)
+                    .start()
+                    .await?;
+                let value = $run.await?;
+                $tx.commit().await?;
+                Ok(value)
+            });
+            let worked = worked.await;
+            $crate::adapters::store::postgres::ended(client, worked)
         }
         .await;
         read.map_err(|trouble| trouble.told())
@@ -176,6 +186,23 @@ macro_rules! in_snapshot {
 }
 // What other modules of this folder `use super::…`.
 use {in_snapshot, in_transaction};
+
+/// Gives a connection back, or closes it where the server no longer answers: `statement_timeout` is the server's, and one that
+/// is frozen keeps no time. What became of the transaction is then unknown, as after a lost reply.
+fn ended<V>(client: Client, worked: Result<Result<V, Trouble>, Elapsed>) -> Result<V, Trouble> {
+    match worked {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(trouble)) => {
+            // A statement may have been prepared before somebody changed its table.
+            client.statement_cache.clear();
+            Err(trouble)
+        }
+        Err(_elapsed) => {
+            drop(Client::take(client));
+            Err(StoreError::Away("the database did not answer in time".to_owned()).into())
+        }
+    }
+}
 
 impl PostgresStore {
     /// Connects, makes the tables where they are missing, and brings them up to date.
@@ -191,7 +218,8 @@ impl PostgresStore {
         };
         let id = id.await.map_err(Trouble::told)?;
         let kept = Kept { retention: settings.retention, notifications: settings.notifications };
-        let store = Self { inner: Arc::new(Inner { id, kept, made_way: Notify::new(), pool }) };
+        let patience = settings.statement_timeout.saturating_mul(2);
+        let store = Self { inner: Arc::new(Inner { id, kept, made_way: Notify::new(), patience, pool }) };
         cleaning::keep_clean(&store);
         Ok(store)
     }
@@ -296,6 +324,11 @@ impl PostgresStore {
     /// As the store's.
     pub async fn clean(&self) -> Result<usize, StoreError> {
         cleaning::clean(self, self.inner.kept).await
+    }
+
+    /// How long a transaction may take: a few statements and the waits for rows.
+    fn patience(&self) -> Duration {
+        self.inner.patience
     }
 
     async fn client(&self) -> Result<Client, Trouble> {
