@@ -22,7 +22,7 @@ pub struct OpenLetters {
 /// What is open in one topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Open {
-    /// How many letters; beyond [`MOST`] seen, all records that were not read count as open.
+    /// How many letters; beyond 100,000 seen, all records that were not read count as open.
     pub letters: u64,
     /// The oldest timestamp among their records, in milliseconds since the Unix epoch: what retention counts from.
     pub oldest: Option<i64>,
