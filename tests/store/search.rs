@@ -158,9 +158,7 @@ async fn each_is_found_by_itself(store: &AnyStore, strings: &[String]) {
         store.search(&request(text.clone())).await.unwrap();
         store.search(&request(format!("-\"{text} author:{text} {text}*"))).await.unwrap();
         let tagged = SearchRequest { tag: Some(text.clone()), ..request(String::new()) };
-        // A tag with nothing to see in it has no key.
-        let has_key = text.chars().any(|char| !char.is_control() && !char.is_whitespace());
-        if has_key && text.len() < 2_048 && store.search(&tagged).await.unwrap().total == 0 {
+        if !text.trim().is_empty() && text.len() < 2_048 && store.search(&tagged).await.unwrap().total == 0 {
             missed.push(format!("tag {text:?}"));
         }
         let has_words = quoted.chars().any(char::is_alphanumeric);

@@ -74,7 +74,7 @@ fn values<'a>(kind: DocumentKind, rows: &[(&'a str, &'a Document)]) -> Vec<Value
     let texts: Vec<_> = rows.iter().map(|(_, document)| Indexed::of(document)).collect();
     let (lexemes, spaced): (Vec<_>, Vec<_>) = texts.into_iter().map(|it| (it.lexemes, it.spaced)).unzip();
     let tags = |document: &Document| document.content.tags.clone();
-    let keys = |tags: Vec<String>| tags.iter().map(|tag| key(tag)).collect::<Vec<_>>().join("\n");
+    let keys = |tags: Vec<String>| tags.iter().map(|tag| format!("\n{}", key(tag))).collect::<String>();
     vec![
         Box::new(code(kind)),
         column!(rows, (id, _) => *id),
@@ -210,11 +210,20 @@ macro_rules! rows {
     };
 }
 
+// Each key has a line break before it, so that a single empty one is told from none.
+macro_rules! array {
+    ($keys:literal) => {
+        concat!("(string_to_array(", $keys, ", E'\\n'))[2:]")
+    };
+}
+
 const INSERT: &str = concat!(
     "WITH made AS (INSERT INTO documents (kind, id, state, since, created_by, post, author, author_key, title, slug,
         section, tags, tag_keys, format, body, is_cut, time, content_time, lexemes, spaced)
     SELECT $1::bigint, id, state, since, created_by, post, author, author_key, title, slug, section, tags,
-        string_to_array(tag_keys, E'\\n'), format, body, is_cut, time, content_time, lexemes::tsvector, spaced
+        ",
+    array!("tag_keys"),
+    ", format, body, is_cut, time, content_time, lexemes::tsvector, spaced
     FROM ",
     rows!(),
     " ON CONFLICT DO NOTHING RETURNING 1) SELECT count(*) FROM made"
@@ -223,7 +232,9 @@ const INSERT: &str = concat!(
 const UPDATE: &str = concat!(
     "UPDATE documents d SET state = n.state, since = n.since, created_by = n.created_by, post = n.post,
         author = n.author, author_key = n.author_key, title = n.title, slug = n.slug, section = n.section,
-        tags = n.tags, tag_keys = string_to_array(n.tag_keys, E'\\n'), format = n.format, body = n.body,
+        tags = n.tags, tag_keys = ",
+    array!("n.tag_keys"),
+    ", format = n.format, body = n.body,
         is_cut = n.is_cut, time = n.time, content_time = n.content_time, lexemes = n.lexemes::tsvector,
         spaced = n.spaced
     FROM ",
