@@ -28,6 +28,10 @@ pub(crate) struct Running {
     pub(crate) settings: Vec<(String, String)>,
 }
 
+fn flag(setting: &str, value: &str) -> Flag {
+    Flag { name: "the running demo".to_owned(), setting: setting.to_owned(), value: value.to_owned() }
+}
+
 /// The file of a running demo, removed when dropped.
 pub(crate) struct RunningFile {
     path: PathBuf,
@@ -44,13 +48,19 @@ impl Running {
 
     /// Returns the settings with which others find its store.
     pub(crate) fn of_store(&self) -> Vec<Flag> {
-        let flag = |setting: &str, value: &str| Flag {
-            name: "the running demo".to_owned(),
-            setting: setting.to_owned(),
-            value: value.to_owned(),
-        };
         let schema = self.schema.iter().map(|schema| flag("store.schema", schema));
         std::iter::once(flag("store.url", &self.store)).chain(schema).collect()
+    }
+
+    /// Returns the setting with which others find its broker.
+    pub(crate) fn of_brokers(&self) -> Flag {
+        flag("kafka.brokers", &self.brokers)
+    }
+
+    /// Returns its own settings that others need, where `wanted` says so of their paths.
+    pub(crate) fn of_settings(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = Flag> {
+        let wanted = self.settings.iter().filter(move |(path, _)| wanted(path));
+        wanted.map(|(path, value)| flag(path, value))
     }
 
     /// Writes the file for the others; `None` where there is no folder for it.

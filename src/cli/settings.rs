@@ -56,12 +56,7 @@ pub(crate) fn loaded_for_cluster(global: &Global, terminal: &Terminal) -> Result
         crate::cli::terminal::Style::Faint,
         &format!("using the demo that runs with brokers {}", demo.brokers),
     ));
-    let brokers = Flag {
-        name: "the running demo".to_owned(),
-        setting: "kafka.brokers".to_owned(),
-        value: demo.brokers,
-    };
-    let mut loaded = loaded_with(global, vec![brokers], terminal)?;
+    let mut loaded = loaded_with(global, vec![demo.of_brokers()], terminal)?;
     // A demo's records name the schemas that are built in.
     loaded.config.registry.url = None;
     Ok(loaded)
@@ -79,16 +74,13 @@ pub(crate) fn loaded_for_demo(global: &Global, terminal: &Terminal) -> Result<Lo
         crate::cli::terminal::Style::Faint,
         &format!("looking at the demo that runs with brokers {}", demo.brokers),
     ));
-    let flag = |(setting, value)| Flag { name: "the running demo".to_owned(), setting, value };
-    let store = demo.of_store();
     // What is said for this command alone counts.
     let named = |path: &str| {
         let named = |setting: &Setting| setting.path == path && matches!(setting.origin, Origin::Flag(_));
         loaded.settings.iter().any(named)
     };
-    let own = demo.settings.into_iter().filter(|(path, _)| !named(path));
-    let brokers = ("kafka.brokers".to_owned(), demo.brokers);
-    let flags = std::iter::once(brokers).chain(own).map(flag).chain(store).collect();
+    let own = demo.of_settings(|path| !named(path));
+    let flags = std::iter::once(demo.of_brokers()).chain(own).chain(demo.of_store()).collect();
     loaded_with(global, flags, terminal)
 }
 
@@ -103,14 +95,9 @@ pub(crate) fn loaded_for_store(global: &Global, terminal: &Terminal) -> Result<L
         crate::cli::terminal::Style::Faint,
         &format!("using the store of the demo that runs: {}", demo.store),
     ));
-    let of_demo = |setting, value| Flag { name: "the running demo".to_owned(), setting, value };
-    let store = demo.of_store();
     // Its store comes with its rules: what it delivers to must be what this command would add.
-    let rules = demo.settings.into_iter().filter(|(path, _)| path.starts_with("webhooks."));
-    let rules = rules.filter(|(path, _)| is_default(&loaded, path));
-    let mut flags: Vec<_> = rules.map(|(path, value)| of_demo(path, value)).collect();
-    flags.extend(store);
-    loaded_with(global, flags, terminal)
+    let rules = demo.of_settings(|path| path.starts_with("webhooks.") && is_default(&loaded, path));
+    loaded_with(global, rules.chain(demo.of_store()).collect(), terminal)
 }
 
 /// Starts the log as configured. `RUST_LOG` counts where the level is not set.

@@ -4,6 +4,16 @@ use crate::adapters::store::life::{Life, Writes};
 use crate::adapters::store::plain::plain;
 use crate::ports::{DocumentBody, DocumentChange, DocumentContent, DocumentFact, DocumentKind};
 
+/// Writes tags as they stand in the table.
+pub(super) fn tags_text(tags: &[String]) -> String {
+    serde_json::Value::from(tags).to_string()
+}
+
+/// Reads tags as they stand in the table.
+pub(super) fn tags_of(text: &str) -> Vec<String> {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
 /// A row of what can be found.
 #[derive(Clone)]
 pub(crate) struct Document {

@@ -9,7 +9,7 @@ use super::error::Trouble;
 use super::held::{Held, life};
 use super::people::Expected;
 use super::pipe::{Pipe, Value, column};
-use crate::adapters::store::document::{Document, code};
+use crate::adapters::store::document::{Document, code, tags_of, tags_text};
 use crate::adapters::store::segment::{key, words};
 use crate::ports::{DocumentBody, DocumentChange, DocumentContent, DocumentKind};
 
@@ -73,8 +73,7 @@ async fn save(
 fn values<'a>(kind: DocumentKind, rows: &[(&'a str, &'a Document)]) -> Vec<Value<'a>> {
     let texts: Vec<_> = rows.iter().map(|(_, document)| Indexed::of(document)).collect();
     let (lexemes, spaced): (Vec<_>, Vec<_>) = texts.into_iter().map(|it| (it.lexemes, it.spaced)).unzip();
-    let tags = |document: &Document| document.content.tags.clone();
-    let keys = |tags: Vec<String>| tags.iter().map(|tag| format!("\n{}", key(tag))).collect::<String>();
+    let keys = |tags: &[String]| tags.iter().map(|tag| format!("\n{}", key(tag))).collect::<String>();
     vec![
         Box::new(code(kind)),
         column!(rows, (id, _) => *id),
@@ -87,8 +86,8 @@ fn values<'a>(kind: DocumentKind, rows: &[(&'a str, &'a Document)]) -> Vec<Value
         column!(rows, (_, row) => row.content.title.as_deref()),
         column!(rows, (_, row) => row.content.slug.as_deref()),
         column!(rows, (_, row) => row.content.section.as_deref()),
-        column!(rows, (_, row) => tags(row).map(|tags| serde_json::Value::from(tags).to_string())),
-        column!(rows, (_, row) => tags(row).map(keys)),
+        column!(rows, (_, row) => row.content.tags.as_deref().map(tags_text)),
+        column!(rows, (_, row) => row.content.tags.as_deref().map(keys)),
         column!(rows, (_, row) => row.format.as_deref()),
         column!(rows, (_, row) => row.content.body.as_ref().map(|body| body.text.as_str())),
         column!(rows, (_, row) => row.content.body.as_ref().is_some_and(|body| body.is_cut)),
@@ -188,11 +187,6 @@ fn document(row: &Row) -> Result<Document, Trouble> {
         time: row.try_get(13)?,
         content_time: row.try_get(14)?,
     })
-}
-
-/// Reads tags as they stand in the table.
-pub(super) fn tags_of(text: &str) -> Vec<String> {
-    serde_json::from_str(text).unwrap_or_default()
 }
 
 const LOAD: &str =

@@ -3,9 +3,9 @@
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
 
-use super::documents::tags_of;
 use super::error::Trouble;
 use super::{PostgresStore, in_snapshot};
+use crate::adapters::store::document::tags_of;
 use crate::adapters::store::document::{code, of_code};
 use crate::adapters::store::query::{Query, Term};
 use crate::adapters::store::snippet::{marked, snippet};

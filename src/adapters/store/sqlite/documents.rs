@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::error::ours;
-use crate::adapters::store::document::{Document, code};
+use crate::adapters::store::document::{Document, code, tags_of, tags_text};
 use crate::adapters::store::life::{Life, State};
 use crate::adapters::store::segment::{key, spaced};
 use crate::ports::{DocumentBody, DocumentChange, DocumentContent, StoreError};
@@ -114,15 +114,6 @@ fn save(
         .prepare_cached(sql)
         .and_then(|mut statement| statement.query_row(values, |row| row.get(0)))
         .map_err(ours)
-}
-
-fn tags_text(tags: &[String]) -> String {
-    serde_json::Value::from(tags).to_string()
-}
-
-/// Reads tags as they stand in the table.
-pub(super) fn tags_of(text: &str) -> Vec<String> {
-    serde_json::from_str(text).unwrap_or_default()
 }
 
 fn tag_keys(tags: &[String]) -> String {

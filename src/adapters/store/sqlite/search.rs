@@ -6,8 +6,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 
 use super::SqliteStore;
-use super::documents::tags_of;
 use super::error::ours;
+use crate::adapters::store::document::tags_of;
 use crate::adapters::store::document::{code, of_code};
 use crate::adapters::store::query::{Query, Term};
 use crate::adapters::store::snippet::{marked, snippet};
