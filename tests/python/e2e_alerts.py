@@ -10,7 +10,6 @@ A part of the faults takes a minute and a half; `--all` makes all of them, on a 
 after the fault it fired, and how long after the mending it was gone.
 """
 
-import argparse
 import ctypes
 import json
 import os
@@ -26,6 +25,7 @@ import time
 import yaml
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+import arguments
 import prometheus_real
 from checks import Checks
 from cluster import Cluster, wait_until
@@ -504,15 +504,12 @@ def table(rows):
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--postroom", default="target/debug/postroom", help="the binary")
-    arguments.add_argument("--kafka", default=os.environ.get("POSTROOM_TEST_KAFKA"), help="the broker; else POSTROOM_TEST_KAFKA")
-    arguments.add_argument("--tools", required=True, help="the folder of prometheus and promtool")
-    arguments.add_argument("--factor", type=float, default=60.0, help="what spans of the rules are divided by [default: 60]")
-    arguments.add_argument("--patience", type=float, default=90.0, help="seconds that an alert may take to fire, and to clear")
-    arguments.add_argument("--all", action="store_true", help="every alert, on a broker of its own")
-    arguments.add_argument("-o", "--output", choices=["text", "json"], default="text")
-    given = arguments.parse_args()
+    parser = arguments.parser(__doc__)
+    parser.add_argument("--tools", required=True, help="the folder of prometheus and promtool")
+    parser.add_argument("--factor", type=float, default=60.0, help="what spans of the rules are divided by [default: 60]")
+    parser.add_argument("--patience", type=float, default=90.0, help="seconds that an alert may take to fire, and to clear")
+    parser.add_argument("--all", action="store_true", help="every alert, on a broker of its own")
+    given = parser.parse_args()
     if not given.kafka and not given.all:
         print("skipped: neither --kafka nor POSTROOM_TEST_KAFKA names a broker")
         sys.exit(2)

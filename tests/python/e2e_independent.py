@@ -6,9 +6,7 @@ Between the events stand records that nobody can read. Afterwards the tables hol
 record lies in the dead-letter topic of each group that wanted it: key, value, headers and timestamp byte for byte.
 """
 
-import argparse
 import json
-import os
 import pathlib
 import sqlite3
 import sys
@@ -16,6 +14,7 @@ import tempfile
 import time
 import uuid
 
+import arguments
 from checks import Checks
 from cluster import Cluster, Sent, facts, letter_problems, wait_until
 from service import Postroom, member_config
@@ -140,13 +139,8 @@ def check_letters(checks, cluster, poison):
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--postroom", default="target/debug/postroom", help="the binary")
-    arguments.add_argument("--kafka", default=os.environ.get("POSTROOM_TEST_KAFKA"), help="bootstrap address")
-    arguments.add_argument("-o", "--output", choices=["text", "json"], default="text")
-    given = arguments.parse_args()
-    if not given.kafka:
-        sys.exit("no Kafka: give --kafka or POSTROOM_TEST_KAFKA")
+    parser = arguments.parser(__doc__)
+    given = arguments.given(parser)
 
     checks = Checks()
     cluster = Cluster(given.kafka)

@@ -7,8 +7,6 @@ acceptance and our ledger. Then the relay is away: nothing is dead-lettered, oth
 mail is delivered once.
 """
 
-import argparse
-import os
 import pathlib
 import random
 import sys
@@ -17,6 +15,7 @@ import threading
 import time
 
 import wire
+import arguments
 from checks import Checks
 from cluster import Cluster, Sent, wait_until
 from service import Postroom, member_config
@@ -187,16 +186,11 @@ def relay_away(checks, cluster, postroom, sink, blog, given, tell):
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--postroom", default="target/debug/postroom", help="the binary")
-    arguments.add_argument("--kafka", default=os.environ.get("POSTROOM_TEST_KAFKA"), help="bootstrap address")
-    arguments.add_argument("--subscribers", type=int, default=2_000)
-    arguments.add_argument("--rate", type=int, default=200, help="mails a second and member")
-    arguments.add_argument("--away", type=float, default=15, help="seconds without the relay")
-    arguments.add_argument("-o", "--output", choices=["text", "json"], default="text")
-    given = arguments.parse_args()
-    if not given.kafka:
-        sys.exit("no Kafka: give --kafka or POSTROOM_TEST_KAFKA")
+    parser = arguments.parser(__doc__)
+    parser.add_argument("--subscribers", type=int, default=2_000)
+    parser.add_argument("--rate", type=int, default=200, help="mails a second and member")
+    parser.add_argument("--away", type=float, default=15, help="seconds without the relay")
+    given = arguments.given(parser)
     given.patience = 120 + 4 * given.subscribers / given.rate
 
     checks, told = Checks(), {}

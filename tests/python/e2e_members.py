@@ -7,9 +7,6 @@ write a history of every move of a position, and a sampler compares Kafka's comm
 moves backwards, no former owner moves anything, no commit is ahead. Every poison record is in its dead-letter topic.
 """
 
-import argparse
-import json
-import os
 import pathlib
 import signal
 import sqlite3
@@ -18,6 +15,7 @@ import tempfile
 import threading
 import time
 
+import arguments
 import sample
 from checks import Checks
 from cluster import Cluster, Sent, facts, letter_problems, wait_until
@@ -223,18 +221,9 @@ def check_letters(checks, cluster, poison):
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--postroom", default="target/debug/postroom", help="the binary")
-    arguments.add_argument("--kafka", default=os.environ.get("POSTROOM_TEST_KAFKA"), help="bootstrap address")
-    arguments.add_argument("--from", dest="path", default=str(sample.PATH), help="the events")
-    arguments.add_argument("--seconds", type=float, default=40, help="how long the producer takes")
-    arguments.add_argument("-o", "--output", choices=["text", "json"], default="text")
-    given = arguments.parse_args()
-    if not given.kafka:
-        sys.exit("no Kafka: give --kafka or POSTROOM_TEST_KAFKA")
-    if not pathlib.Path(given.path).exists():
-        print(f"SKIPPED: {given.path} is not here: nothing was tested", file=sys.stderr)
-        sys.exit(0)
+    parser = arguments.with_events(arguments.parser(__doc__))
+    parser.add_argument("--seconds", type=float, default=40, help="how long the producer takes")
+    given = arguments.given(parser)
 
     checks = Checks()
     told = {}

@@ -8,9 +8,7 @@ mail has it, and nobody has it twice but for what was on its way at a fault. --a
 mid-run instead, in order, and looks at what members say of it meanwhile.
 """
 
-import argparse
 import itertools
-import os
 import pathlib
 import random
 import shutil
@@ -20,6 +18,7 @@ import tempfile
 import threading
 import time
 
+import arguments
 import sample
 from checks import Checks
 from cluster import Cluster, wait_until
@@ -287,24 +286,15 @@ def past(committed, ends):
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--postroom", default="target/debug/postroom", help="the binary")
-    arguments.add_argument("--kafka", default=os.environ.get("POSTROOM_TEST_KAFKA"), help="bootstrap address")
-    arguments.add_argument("--from", dest="path", default=str(sample.PATH), help="the events")
-    arguments.add_argument("--lines", type=int, help="take so many of them alone")
-    arguments.add_argument("--seconds", type=float, default=30, help="how long is published")
-    arguments.add_argument("--minutes", type=float, help="the same in minutes")
-    arguments.add_argument("--restarts", type=int, default=1, help="how often the database crashes")
-    arguments.add_argument("--away", type=float, help="no faults at random: the database is away once, for so many seconds")
-    arguments.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="repeats the choice of faults")
-    arguments.add_argument("--keep", metavar="FOLDER", help="where logs go when something failed")
-    arguments.add_argument("-o", "--output", choices=["text", "json"], default="text")
-    given = arguments.parse_args()
-    if not given.kafka:
-        sys.exit("no Kafka: give --kafka or POSTROOM_TEST_KAFKA")
-    if not pathlib.Path(given.path).exists():
-        print(f"SKIPPED: {given.path} is not here: nothing was tested", file=sys.stderr)
-        sys.exit(0)
+    parser = arguments.with_events(arguments.parser(__doc__))
+    parser.add_argument("--lines", type=int, help="take so many of them alone")
+    parser.add_argument("--seconds", type=float, default=30, help="how long is published")
+    parser.add_argument("--minutes", type=float, help="the same in minutes")
+    parser.add_argument("--restarts", type=int, default=1, help="how often the database crashes")
+    parser.add_argument("--away", type=float, help="no faults at random: the database is away once, for so many seconds")
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="repeats the choice of faults")
+    parser.add_argument("--keep", metavar="FOLDER", help="where logs go when something failed")
+    given = arguments.given(parser)
     given.seconds = given.minutes * 60 if given.minutes else given.seconds
     begin = time.monotonic()
 

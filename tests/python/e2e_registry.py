@@ -6,7 +6,6 @@ docs/schemas.md and the help of `postroom schemas` show is run, and the verdicts
     e2e_registry.py --away 120      the registry is away for two minutes in mid-run
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -22,6 +21,7 @@ import urllib.error
 import urllib.request
 
 import wire
+import arguments
 from checks import Checks
 from cluster import Cluster, Sent, facts, wait_until
 from service import Postroom, free_port, member_config
@@ -272,13 +272,10 @@ def while_away(checks, cluster, postroom, registry, store, sent, known, away):
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--postroom", default="target/debug/postroom", help="the binary")
-    arguments.add_argument("--kafka", default=os.environ.get("POSTROOM_TEST_KAFKA"), help="bootstrap address")
-    arguments.add_argument("--apicurio", default=os.environ.get("POSTROOM_TEST_APICURIO"), help="its unpacked distribution")
-    arguments.add_argument("--away", type=float, default=12, help="seconds without the registry")
-    arguments.add_argument("-o", "--output", choices=["text", "json"], default="text")
-    given = arguments.parse_args()
+    parser = arguments.parser(__doc__)
+    parser.add_argument("--apicurio", default=os.environ.get("POSTROOM_TEST_APICURIO"), help="its unpacked distribution")
+    parser.add_argument("--away", type=float, default=12, help="seconds without the registry")
+    given = parser.parse_args()
     if not given.kafka or not given.apicurio:
         sys.exit("give --kafka and --apicurio, or POSTROOM_TEST_KAFKA and POSTROOM_TEST_APICURIO")
     checks, told = Checks(), {}

@@ -9,10 +9,8 @@ which a record lay acknowledged in it and its position stood still, by triggers 
 acknowledgements. Afterwards the tables equal an independent serial count: nothing is lost, doubled or out of order.
 """
 
-import argparse
 import collections
 import json
-import os
 import pathlib
 import re
 import struct
@@ -22,6 +20,7 @@ import time
 
 import sqlite3
 
+import arguments
 import sample
 from checks import Checks
 from cluster import Cluster, wait_until
@@ -258,21 +257,12 @@ def spread(longest):
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--postroom", default="target/debug/postroom", help="the binary")
-    arguments.add_argument("--kafka", default=os.environ.get("POSTROOM_TEST_KAFKA"), help="bootstrap address")
-    arguments.add_argument("--from", dest="path", default=str(sample.PATH), help="the events")
-    arguments.add_argument("--seconds", type=float, default=40, help="how long the producer takes, each time")
-    arguments.add_argument("--protocols", default="classic", help="classic, consumer, or both with a comma")
-    arguments.add_argument("--membership", default="static,dynamic", help="static, dynamic, or both with a comma")
-    arguments.add_argument("--absence", type=float, default=0, help="how long a member that was stopped stays away, in seconds")
-    arguments.add_argument("-o", "--output", choices=["text", "json"], default="text")
-    given = arguments.parse_args()
-    if not given.kafka:
-        sys.exit("no Kafka: give --kafka or POSTROOM_TEST_KAFKA")
-    if not pathlib.Path(given.path).exists():
-        print(f"SKIPPED: {given.path} is not here: nothing was tested", file=sys.stderr)
-        sys.exit(0)
+    parser = arguments.with_events(arguments.parser(__doc__))
+    parser.add_argument("--seconds", type=float, default=40, help="how long the producer takes, each time")
+    parser.add_argument("--protocols", default="classic", help="classic, consumer, or both with a comma")
+    parser.add_argument("--membership", default="static,dynamic", help="static, dynamic, or both with a comma")
+    parser.add_argument("--absence", type=float, default=0, help="how long a member that was stopped stays away, in seconds")
+    given = arguments.given(parser)
 
     checks, figures = Checks(), {}
     for protocol in given.protocols.split(","):

@@ -7,9 +7,7 @@ tells the same number of every member, whoever holds the partitions: the records
 place that `postroom export keda` names, and an error where Kafka does not answer.
 """
 
-import argparse
 import json
-import os
 import pathlib
 import re
 import sqlite3
@@ -21,6 +19,7 @@ import uuid
 
 import yaml
 
+import arguments
 from checks import Checks
 from cluster import Cluster, Sent, wait_until
 from service import Postroom, member_config
@@ -145,12 +144,8 @@ def story(checks, cluster, postroom, store):
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--postroom", default="target/debug/postroom", help="the binary")
-    arguments.add_argument("--kafka", default=os.environ.get("POSTROOM_TEST_KAFKA"), help="bootstrap address")
-    given = arguments.parse_args()
-    if not given.kafka:
-        sys.exit("no Kafka: give --kafka or POSTROOM_TEST_KAFKA")
+    parser = arguments.parser(__doc__)
+    given = arguments.given(parser)
     checks = Checks()
     cluster = Cluster(given.kafka)
     cluster.clean()
@@ -164,7 +159,7 @@ def main():
             checks.that("the run went through", False, f"{error!r}\n{logs}")
         finally:
             postroom.stop_all()
-    sys.exit(checks.close("text"))
+    sys.exit(checks.close(given.output))
 
 
 if __name__ == "__main__":

@@ -5,16 +5,15 @@ The healthy ones are served as if the dead ones were not there: some of those re
 the request and never say a word. An endpoint that says 410 is told nothing more.
 """
 
-import argparse
 import base64
 import json
-import os
 import pathlib
 import sqlite3
 import sys
 import tempfile
 import time
 
+import arguments
 from checks import Checks
 from cluster import Cluster, wait_until
 from e2e_mail import Blog, Watcher, dead_letters
@@ -125,15 +124,10 @@ def is_disabled(store, name):
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--postroom", default="target/debug/postroom", help="the binary")
-    arguments.add_argument("--kafka", default=os.environ.get("POSTROOM_TEST_KAFKA"), help="bootstrap address")
-    arguments.add_argument("--endpoints", type=int, default=1_000)
-    arguments.add_argument("--events", type=int, default=200, help="deliveries to one endpoint")
-    arguments.add_argument("-o", "--output", choices=["text", "json"], default="text")
-    given = arguments.parse_args()
-    if not given.kafka:
-        sys.exit("no Kafka: give --kafka or POSTROOM_TEST_KAFKA")
+    parser = arguments.parser(__doc__)
+    parser.add_argument("--endpoints", type=int, default=1_000)
+    parser.add_argument("--events", type=int, default=200, help="deliveries to one endpoint")
+    given = arguments.given(parser)
     checks, told = Checks(), {}
     cluster = Cluster(given.kafka)
     cluster.clean()

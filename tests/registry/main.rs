@@ -7,6 +7,8 @@
     reason = "a test stops where it is wrong, and its servers have threads"
 )]
 
+#[path = "../certificates/mod.rs"]
+mod certificates;
 mod commands;
 mod failing;
 mod folders;

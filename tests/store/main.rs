@@ -1,5 +1,7 @@
 //! The stores and the effects that write to them, without Kafka.
 
+#[path = "../certificates/mod.rs"]
+mod certificates;
 mod contract;
 mod edge;
 mod effects;
