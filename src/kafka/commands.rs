@@ -106,7 +106,7 @@ impl EdgeContext {
                 let mut all = self.committer.settle(Instant::now() + SETTLE_PATIENCE);
                 all.retain(|earlier| commits.iter().all(|commit| commit.generation != earlier.generation));
                 all.extend(commits);
-                self.commit_now(consumer, all);
+                self.commit_until(consumer, all, Instant::now() + COMMIT_PATIENCE);
             }
         }
     }
@@ -196,3 +196,5 @@ pub(crate) fn only(partition: &TopicPartition) -> TopicPartitionList {
 const SEEK_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a commit at once waits for one in the background.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a commit at once is repeated where the broker refuses it for the moment.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(5);

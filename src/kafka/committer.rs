@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use postroom_core::{Generation, Offset, TopicPartition};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 
 use crate::kafka::context::EdgeContext;
@@ -144,7 +145,18 @@ impl Committer {
 
 impl EdgeContext {
     /// Commits in one request, waits for the broker's answer and tells the driver.
-    pub(crate) fn commit_now(&self, consumer: &BaseConsumer<Self>, mut commits: Vec<Commit>) {
+    pub(crate) fn commit_now(&self, consumer: &BaseConsumer<Self>, commits: Vec<Commit>) {
+        self.commit_until(consumer, commits, Instant::now());
+    }
+
+    /// Commits as [`EdgeContext::commit_now`] does, and asks again until `deadline` where the broker only says that
+    /// the group is just changing: whoever gives a partition back has no later chance.
+    pub(crate) fn commit_until(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        mut commits: Vec<Commit>,
+        deadline: Instant,
+    ) {
         {
             let mut state = self.state();
             commits.retain(|commit| state.assignment.of_generation(commit.generation).is_some());
@@ -152,23 +164,55 @@ impl EdgeContext {
         if commits.is_empty() {
             return;
         }
-        let mut list = TopicPartitionList::with_capacity(commits.len());
-        for commit in &commits {
-            let mut element =
-                list.add_partition(commit.partition.topic.as_str(), commit.partition.partition.0);
-            if let Err(error) = element.set_offset(ClientOffset::Offset(commit.next.0)) {
-                tracing::error!(%error, next = commit.next.0, "an offset cannot be committed");
+        let list = list_of(&commits);
+        let outcome = loop {
+            let outcome = consumer.commit(&list, CommitMode::Sync);
+            let passing = outcome.as_ref().is_err_and(passes_by_itself);
+            if !passing || consumer.assignment_lost() || Instant::now() + PAUSE >= deadline {
+                break outcome;
             }
-            if !commit.metadata.is_empty() {
-                element.set_metadata(&commit.metadata);
-            }
-        }
-        let outcome = consumer.commit(&list, CommitMode::Sync);
+            thread::sleep(PAUSE);
+        };
         for commit in commits {
             self.commit_answered(commit.generation, commit.next, outcome.clone());
         }
     }
 }
 
+fn list_of(commits: &[Commit]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(commits.len());
+    for commit in commits {
+        let mut element = list.add_partition(commit.partition.topic.as_str(), commit.partition.partition.0);
+        if let Err(error) = element.set_offset(ClientOffset::Offset(commit.next.0)) {
+            tracing::error!(%error, next = commit.next.0, "an offset cannot be committed");
+        }
+        if !commit.metadata.is_empty() {
+            element.set_metadata(&commit.metadata);
+        }
+    }
+    list
+}
+
+/// Says whether the broker refused only because of the moment: a rebalance is in its middle, the member's epoch
+/// was raised a heartbeat ago (KIP-848), or the group's coordinator moves. None of them puts the partition into doubt.
+fn passes_by_itself(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator, RebalanceInProgress,
+        StaleMemberEpoch,
+    };
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            CoordinatorLoadInProgress
+                | CoordinatorNotAvailable
+                | NotCoordinator
+                | RebalanceInProgress
+                | StaleMemberEpoch
+        )
+    )
+}
+
 /// How long the thread sleeps where nothing wakes it.
 const IDLE: Duration = Duration::from_secs(60);
+/// How long a commit that the broker refuses for the moment waits before it is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
