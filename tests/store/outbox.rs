@@ -139,7 +139,7 @@ async fn story_of_an_event_tells_attempts_replies_and_what_comes_next() {
         let first = story.attempts.first().unwrap();
         assert_eq!((first.began_at, first.ended_at), (now, Some(now + 5)));
         assert!((290..=300).contains(&first.reply.as_ref().unwrap().len()));
-        assert_eq!(unknown, Reservation::Unknown { attempt: 3 });
+        assert!(matches!(unknown, Reservation::Unknown { attempt: 3, .. }), "{unknown:?}");
         let story = done.first().unwrap();
         assert_eq!(
             story.state,

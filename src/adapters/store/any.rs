@@ -272,6 +272,10 @@ impl Ledger for AnyStore {
         ask!(self, store => store.attempt_failed(id, now, reply))
     }
 
+    fn done<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+        ask!(self, store => store.done(id, now, reply))
+    }
+
     fn died<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {
         ask!(self, store => store.died(id, now, why))
     }

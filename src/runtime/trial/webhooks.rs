@@ -97,7 +97,8 @@ impl Ledger for Ledgered {
                 row.held_until = Some(now + i64::try_from(lease.as_millis()).unwrap());
             });
             let unknown = row.held_until.is_some();
-            Ok(if unknown { Reservation::Unknown { attempt } } else { Reservation::Ours { attempt } })
+            let by = "somebody".to_owned();
+            Ok(if unknown { Reservation::Unknown { attempt, by } } else { Reservation::Ours { attempt } })
         })
     }
 
@@ -114,6 +115,15 @@ impl Ledger for Ledgered {
         self.change(id, |row| {
             row.held_until = None;
             row.reply = reply.to_owned();
+        });
+        Box::pin(async { Ok(()) })
+    }
+
+    fn done<'a>(&'a self, id: &'a str, _: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+        self.change(id, |row| {
+            row.held_until = None;
+            row.reply = reply.to_owned();
+            row.ending = Some(RequestEnding::Done);
         });
         Box::pin(async { Ok(()) })
     }

@@ -170,10 +170,7 @@ where
         (ours, held),
         (Ok(Reservation::Ours { attempt: 1 }), Ok(Reservation::Held { until: now + 60_000 }))
     );
-    assert_eq!(
-        (unknown, same),
-        (Ok(Reservation::Unknown { attempt: 2 }), Ok(Reservation::Unknown { attempt: 3 }))
-    );
+    assert_eq!((unknown, same), (Ok(unknown_by(2, "me")), Ok(unknown_by(3, "you"))));
     assert_eq!(clean, Ok(Reservation::Ours { attempt: 4 }));
 }
 
@@ -405,6 +402,10 @@ async fn take<S: Outbox>(store: &S, now: i64, name: &str) -> Vec<DueRow> {
         taken.into_iter().partition(|row| recipient(row).starts_with(name));
     store.given_back(rows(&others)).await.expect("it answers");
     mine
+}
+
+fn unknown_by(attempt: u32, by: &str) -> Reservation {
+    Reservation::Unknown { attempt, by: by.to_owned() }
 }
 
 fn rows(due: &[DueRow]) -> Vec<i64> {

@@ -8,7 +8,7 @@ use deadpool_postgres::Transaction;
 
 use super::error::Trouble;
 use super::queue::{self, execute};
-use super::{PostgresStore, in_transaction};
+use super::{PostgresStore, in_transaction, outbox};
 use crate::adapters::store::requests::{capped, millis};
 use crate::ports::{Ledger, RequestEnding, Reservation, StoreError, StoreFuture};
 
@@ -30,6 +30,14 @@ impl Ledger for PostgresStore {
 
     fn attempt_failed<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()> {
         Box::pin(async move { in_transaction!(self, tx => end_attempt(&tx, id, reply, now)) })
+    }
+
+    fn done<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            in_transaction!(self, tx => outbox::close(&tx, id, RequestEnding::Done, reply, now))?;
+            self.inner.made_way.notify_one();
+            Ok(())
+        })
     }
 
     fn died<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {
@@ -80,7 +88,10 @@ async fn reserve(
     let attempt: i64 = tx.query_one(&begin, &[&id, &owner, &until, &now]).await?.try_get(0)?;
     let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
     // Whoever held it never said how it ended.
-    Ok(if held.is_some() { Reservation::Unknown { attempt } } else { Reservation::Ours { attempt } })
+    Ok(match held {
+        Some((by, _)) => Reservation::Unknown { attempt, by },
+        None => Reservation::Ours { attempt },
+    })
 }
 
 struct Entry {
@@ -123,6 +134,17 @@ pub(super) async fn end_attempt(
     execute(tx, RELEASE, &[&id, &now]).await.map(drop)
 }
 
+/// The running attempt is over, and nobody knows what became of it: whoever comes next need not wait, and is told so.
+pub(super) async fn leave_unknown(
+    tx: &Transaction<'_>,
+    id: &str,
+    reply: &str,
+    now: i64,
+) -> Result<(), Trouble> {
+    execute(tx, END_ATTEMPT, &[&id, &now, &capped(reply)]).await?;
+    execute(tx, LEAVE_UNKNOWN, &[&id, &now]).await.map(drop)
+}
+
 /// The other side has it: nobody will carry it out again.
 pub(super) async fn done(tx: &Transaction<'_>, id: &str, now: i64) -> Result<(), Trouble> {
     execute(tx, DONE, &[&id, &now]).await.map(drop)
@@ -145,6 +167,9 @@ const END_ATTEMPT: &str = "WITH held AS (
     WHERE a.request = held.request AND a.attempt = held.attempts AND a.ended_at IS NULL";
 
 const RELEASE: &str = "UPDATE ledger SET owner = NULL, held_until = NULL, changed_at = $2 WHERE request = $1";
+
+const LEAVE_UNKNOWN: &str = "UPDATE ledger SET held_until = least(held_until, $2), changed_at = $2
+    WHERE request = $1 AND owner IS NOT NULL";
 
 const DONE: &str = "INSERT INTO ledger AS l (request, attempts, done, changed_at) VALUES ($1, 0, true, $2)
     ON CONFLICT (request) DO UPDATE SET done = true, changed_at = excluded.changed_at";
