@@ -23,6 +23,7 @@
 #![expect(clippy::expect_used, reason = "a contract speaks by panicking")]
 
 pub mod endpoints;
+pub mod ledger;
 pub mod outbox;
 
 use std::future::Future;
