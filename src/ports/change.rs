@@ -6,6 +6,10 @@
 use crate::event::EventId;
 use crate::ports::DocumentChange;
 
+/// The most bytes of an id of a post, a comment, a person or an object. Effects refuse an event with a longer one, and every
+/// engine a change: an entry of an index of PostgreSQL takes no more than 2,704 bytes, of two ids together.
+pub const LONGEST_ID: usize = 1_024;
+
 /// One change to a table.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {

@@ -219,6 +219,15 @@ impl Store for AnyStore {
     ) -> StoreFuture<'a, ()> {
         ask!(self, store => store.count_attempt(group, partition, offset, attempt))
     }
+
+    fn forget_attempts<'a>(
+        &'a self,
+        group: &'a str,
+        partition: &'a TopicPartition,
+        below: Offset,
+    ) -> StoreFuture<'a, ()> {
+        ask!(self, store => store.forget_attempts(group, partition, below))
+    }
 }
 
 impl FanOut for AnyStore {

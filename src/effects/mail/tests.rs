@@ -155,6 +155,15 @@ impl Store for InMemory {
     ) -> StoreFuture<'a, ()> {
         Box::pin(async { unasked() })
     }
+
+    fn forget_attempts<'a>(
+        &'a self,
+        _group: &'a str,
+        _partition: &'a TopicPartition,
+        _below: Offset,
+    ) -> StoreFuture<'a, ()> {
+        Box::pin(async { unasked() })
+    }
 }
 
 fn unasked<V>() -> Result<V, StoreError> {

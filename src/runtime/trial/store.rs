@@ -96,6 +96,15 @@ impl Store for Flaky {
             self.inner.count_attempt(group, partition, offset, attempt).await
         })
     }
+
+    fn forget_attempts<'a>(
+        &'a self,
+        group: &'a str,
+        partition: &'a TopicPartition,
+        below: Offset,
+    ) -> StoreFuture<'a, ()> {
+        self.inner.forget_attempts(group, partition, below)
+    }
 }
 
 impl Ledger for Flaky {

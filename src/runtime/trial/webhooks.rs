@@ -179,6 +179,15 @@ impl Store for Ledgered {
     ) -> StoreFuture<'a, ()> {
         self.inner.count_attempt(group, partition, offset, attempt)
     }
+
+    fn forget_attempts<'a>(
+        &'a self,
+        group: &'a str,
+        partition: &'a TopicPartition,
+        below: Offset,
+    ) -> StoreFuture<'a, ()> {
+        self.inner.forget_attempts(group, partition, below)
+    }
 }
 
 impl Endpoints for Ledgered {
