@@ -81,14 +81,27 @@ pub trait Ledger: Send + Sync + 'static {
         lease: Duration,
     ) -> StoreFuture<'a, Reservation>;
 
-    /// The attempt failed and is over, and the request waits in the outbox until `not_before`; `reply` is what the
-    /// other side said. The reservation is given up. A request that was done or withdrawn stays so; `Refused` where
+    /// The owner's attempt failed and is over, and the request waits in the outbox until `not_before`; `reply` is what the
+    /// other side said. The reservation is given up, unless somebody else has it by now. A request that was done or withdrawn stays so; `Refused` where
     /// the outbox does not know the request, so that it cannot wait there.
-    fn defer<'a>(&'a self, id: &'a str, now: i64, not_before: i64, reply: &'a str) -> StoreFuture<'a, ()>;
+    fn defer<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        not_before: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()>;
 
-    /// The attempt failed and is over, for one more in this process, or for a dead letter: the other side does not have
-    /// it by this attempt. The reservation is given up.
-    fn attempt_failed<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()>;
+    /// The owner's attempt failed and is over, for one more in this process, or for a dead letter: the other side does not
+    /// have it by this attempt. The reservation is given up, unless somebody else has it by now.
+    fn attempt_failed<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()>;
 
     /// The other side has it; `reply` is what it said. Unlike [`Change::RequestClosed`](crate::ports::Change::RequestClosed)
     /// this needs no claim: it is true whoever owns the record by now.

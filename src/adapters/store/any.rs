@@ -273,12 +273,25 @@ impl Ledger for AnyStore {
         ask!(self, store => store.reserve(id, owner, now, lease))
     }
 
-    fn defer<'a>(&'a self, id: &'a str, now: i64, not_before: i64, reply: &'a str) -> StoreFuture<'a, ()> {
-        ask!(self, store => store.defer(id, now, not_before, reply))
+    fn defer<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        not_before: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()> {
+        ask!(self, store => store.defer(id, owner, now, not_before, reply))
     }
 
-    fn attempt_failed<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()> {
-        ask!(self, store => store.attempt_failed(id, now, reply))
+    fn attempt_failed<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()> {
+        ask!(self, store => store.attempt_failed(id, owner, now, reply))
     }
 
     fn done<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()> {

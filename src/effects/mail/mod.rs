@@ -116,8 +116,7 @@ impl Case<'_> {
     async fn reserve(&self, context: &mut Context) -> Result<(u32, i64), Error> {
         let now = (self.mail.now)();
         let until = now.saturating_add(millis(context.deadline()));
-        let owner = owner_of(&self.mail.owner, &self.event.record);
-        let reserved = context.store().reserve(self.id, &owner, now, context.deadline()).await;
+        let reserved = context.store().reserve(self.id, &self.owner(), now, context.deadline()).await;
         match reserved.map_err(store_error)? {
             Reservation::Ours { attempt } => Ok((attempt, until)),
             Reservation::Done => Err(Error::skip("the mail was sent before")),
@@ -183,7 +182,7 @@ impl Case<'_> {
         }
         // The last attempt is made when the time is over, not before.
         let not_before = now.saturating_add(backoff::delay(self.id, attempt)).min(end);
-        match context.store().defer(self.id, now, not_before, said).await {
+        match context.store().defer(self.id, &self.owner(), now, not_before, said).await {
             Ok(()) => Ok(Error::deferred(format!("deferred after attempt {attempt}: {said}"))),
             // A request that did not come from the outbox cannot wait there: it waits here, as long as its attempts last.
             Err(StoreError::Refused(_)) => {
@@ -202,9 +201,14 @@ impl Case<'_> {
         }
     }
 
+    /// Who we are in the ledger while we carry this record out.
+    fn owner(&self) -> String {
+        owner_of(&self.mail.owner, &self.event.record)
+    }
+
     /// Tells the ledger that the attempt is over and the mail was not sent by it.
     async fn over(&self, context: &Context, now: i64, said: &str) -> Result<(), Error> {
-        context.store().attempt_failed(self.id, now, said).await.map_err(store_error)
+        context.store().attempt_failed(self.id, &self.owner(), now, said).await.map_err(store_error)
     }
 
     fn dead(&self, context: &mut Context, said: &str, error: Error) -> Error {

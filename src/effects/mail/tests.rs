@@ -76,7 +76,14 @@ impl Ledger for InMemory {
         })
     }
 
-    fn defer<'a>(&'a self, id: &'a str, _now: i64, not_before: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+    fn defer<'a>(
+        &'a self,
+        id: &'a str,
+        _owner: &'a str,
+        _now: i64,
+        not_before: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let mut rows = self.rows.lock().unwrap();
             let row = rows.entry(id.to_owned()).or_default();
@@ -85,7 +92,13 @@ impl Ledger for InMemory {
         })
     }
 
-    fn attempt_failed<'a>(&'a self, id: &'a str, _now: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+    fn attempt_failed<'a>(
+        &'a self,
+        id: &'a str,
+        _owner: &'a str,
+        _now: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let mut rows = self.rows.lock().unwrap();
             let row = rows.entry(id.to_owned()).or_default();

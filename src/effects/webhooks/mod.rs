@@ -120,7 +120,7 @@ impl Webhooks {
             }
         };
         let said = format!("endpoint {:?}: {text}", endpoint.id);
-        self.later(&*store, delivery, attempt, asked, &said, context).await
+        self.later(&*store, delivery, (&owner, attempt), asked, &said, context).await
     }
 
     /// Reserves the delivery and returns which attempt this is. Whether an endpoint has it may be unknown: then it is
@@ -185,12 +185,12 @@ impl Webhooks {
         Ok(Some(format!("{why}; it is disabled")))
     }
 
-    /// Puts a delivery off, durably; or gives it up where the next attempt would come too late.
+    /// Puts a delivery off after its owner's attempt of that number, durably; or gives it up where the next attempt would come too late.
     async fn later(
         &self,
         store: &dyn Store,
         delivery: &WebhookRequested,
-        attempt: u32,
+        (owner, attempt): (&str, u32),
         asked: Option<Duration>,
         said: &str,
         context: &mut Context,
@@ -204,7 +204,7 @@ impl Webhooks {
             context.change(closed(id, RequestEnding::Dead, what.clone(), now));
             return Err(Error::exhausted(what));
         }
-        match store.defer(id, now, at, said).await {
+        match store.defer(id, owner, now, at, said).await {
             Ok(()) => Err(Error::deferred(said)),
             // A replay of a letter whose row is long gone: it cannot wait there.
             Err(StoreError::Refused(why)) => {

@@ -102,7 +102,14 @@ impl Ledger for Ledgered {
         })
     }
 
-    fn defer<'a>(&'a self, id: &'a str, _: i64, not_before: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+    fn defer<'a>(
+        &'a self,
+        id: &'a str,
+        _: &'a str,
+        _: i64,
+        not_before: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()> {
         self.change(id, |row| {
             row.held_until = None;
             row.not_before = Some(not_before);
@@ -111,7 +118,7 @@ impl Ledger for Ledgered {
         Box::pin(async { Ok(()) })
     }
 
-    fn attempt_failed<'a>(&'a self, id: &'a str, _: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+    fn attempt_failed<'a>(&'a self, id: &'a str, _: &'a str, _: i64, reply: &'a str) -> StoreFuture<'a, ()> {
         self.change(id, |row| {
             row.held_until = None;
             row.reply = reply.to_owned();

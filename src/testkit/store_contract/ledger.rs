@@ -38,7 +38,10 @@ where
     let held = other.reserve(id, "you", now + 59_999, MINUTE).await;
     let unknown = other.reserve(id, "you", now + 60_000, MINUTE).await;
     let same = other.reserve(id, "you", now + 60_001, MINUTE).await;
-    other.attempt_failed(id, now + 60_002, "421 later").await.expect("it is over");
+    // The former owner wakes up.
+    store.attempt_failed(id, "me", now + 60_002, "421 later").await.expect("it is over");
+    let still_held = store.reserve(id, "them", now + 60_002, MINUTE).await;
+    other.attempt_failed(id, "you", now + 60_002, "421 later").await.expect("it is over");
     let clean = store.reserve(id, "me", now + 60_003, MINUTE).await;
 
     assert_eq!(
@@ -46,6 +49,7 @@ where
         (Ok(Reservation::Ours { attempt: 1 }), Ok(Reservation::Held { until: now + 60_000 }))
     );
     assert_eq!((unknown, same), (Ok(unknown_by(2, "me")), Ok(unknown_by(3, "you"))));
+    assert_eq!(still_held, Ok(Reservation::Held { until: now + 120_001 }));
     assert_eq!(clean, Ok(Reservation::Ours { attempt: 4 }));
 }
 
@@ -131,7 +135,7 @@ where
     for id in [id_of(&first), id_of(&second), "never-heard-of"] {
         let reserved = store.reserve(id, "you", now, MINUTE).await;
         assert_eq!(reserved, Ok(Reservation::Done), "{id}");
-        store.defer(id, now, now, "450 later").await.ok();
+        store.defer(id, "me", now, now, "450 later").await.ok();
     }
     assert_eq!(take(&store, now, "done").await, [], "what is done is not asked for again");
 }
@@ -148,7 +152,7 @@ where
     let now = now();
 
     let ours = store.reserve("stray", "me", now, MINUTE).await;
-    let deferred = store.defer("stray", now, now, "450 later").await;
+    let deferred = store.defer("stray", "me", now, now, "450 later").await;
     close(&store, "stray", "stray", RequestEnding::Done, now).await;
     let again = store.reserve("stray", "me", now, MINUTE).await;
 

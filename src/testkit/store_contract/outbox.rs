@@ -48,7 +48,7 @@ where
     let blocked = take(&store, now, "line").await;
     let id = id_of(&first);
     assert_eq!(store.reserve(id, "me", now, MINUTE).await, Ok(Reservation::Ours { attempt: 1 }));
-    store.defer(id, now, now + DAY, "450 later").await.expect("it waits");
+    store.defer(id, "me", now, now + DAY, "450 later").await.expect("it waits");
     let waiting = take(&store, now + DAY - 1, "line").await;
     let again = take(&store, now + DAY, "line").await;
     store.published(rows(&again), now + DAY, MINUTE).await.expect("it is marked");
@@ -107,7 +107,7 @@ where
     close(&store, "twice", id, RequestEnding::Done, later).await;
     store.published(rows(&again), later, MINUTE).await.expect("it is marked");
     let repeat = store.reserve(id, "you", later, MINUTE).await;
-    store.defer(id, later, later, "late").await.expect("what is done stays done");
+    store.defer(id, "me", later, later, "late").await.expect("what is done stays done");
     let next = take(&store, later, "twice").await;
 
     assert_eq!(id, id_of(&again));
@@ -133,7 +133,7 @@ where
     let second = take(&store, now + 60_000, "patience").await;
     store.published(rows(&second), now + 60_000, MINUTE).await.expect("it is marked");
     let reserved = store.reserve(id_of(&first), "me", now + 60_000, MINUTE).await;
-    store.defer(id_of(&first), now + 60_000, now + 60_001, "450 later").await.expect("it waits");
+    store.defer(id_of(&first), "me", now + 60_000, now + 60_001, "450 later").await.expect("it waits");
     let one_at_a_time = take(&store, now + 60_002, "patience").await;
     close(&store, "patience", id_of(&second), RequestEnding::Done, now + 60_002).await;
     let back = take(&store, now + 60_002, "patience").await;
@@ -256,7 +256,7 @@ where
 
     let first = take(&store, now, "dead").await;
     store.reserve(id_of(&first), "me", now, MINUTE).await.expect("it is ours");
-    store.attempt_failed(id_of(&first), now, "550 no").await.expect("it is over");
+    store.attempt_failed(id_of(&first), "me", now, "550 no").await.expect("it is over");
     store.died(id_of(&first), now, "550 no").await.expect("it is closed");
     let second = take(&store, now, "dead").await;
     store
@@ -264,7 +264,7 @@ where
         .await
         .expect("closed");
     let replayed = store.reserve(id_of(&first), "me", now, MINUTE).await;
-    store.defer(id_of(&first), now, now, "450 later").await.expect("it waits again");
+    store.defer(id_of(&first), "me", now, now, "450 later").await.expect("it waits again");
     let back = take(&store, now, "dead").await;
 
     assert_eq!((comments(&first), comments(&second)), (vec!["dead-1"], vec!["dead-2"]));

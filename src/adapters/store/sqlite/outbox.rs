@@ -230,10 +230,10 @@ pub(super) fn close(
     match ending {
         RequestEnding::Unknown => ledger::leave_unknown(connection, id, reply, time)?,
         RequestEnding::Dead | RequestEnding::Withdrawn => {
-            ledger::end_attempt(connection, id, reply, time)?;
+            ledger::end_attempt(connection, id, None, reply, time)?;
         }
         RequestEnding::Done => {
-            ledger::end_attempt(connection, id, reply, time)?;
+            ledger::end_attempt(connection, id, None, reply, time)?;
             ledger::done(connection, id, time)?;
         }
     }
