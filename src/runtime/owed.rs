@@ -2,6 +2,7 @@
 //! repeat the effect. That the other side has a request is true under any claim; the rest is forgotten with its own.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use postroom_core::{Offset, TopicPartition};
@@ -15,6 +16,8 @@ type Held = BTreeMap<(TopicPartition, Offset), (Epoch, Vec<Change>)>;
 #[derive(Default)]
 pub(crate) struct Owed {
     held: Mutex<Held>,
+    /// How many are held: nearly always none, which every record asks.
+    count: AtomicUsize,
 }
 
 impl Owed {
@@ -30,16 +33,20 @@ impl Owed {
         if held.len() > MOST {
             held.pop_first();
         }
+        self.count.store(held.len(), Ordering::Release);
+    }
+
+    /// Says whether anything is held.
+    pub(crate) fn holds_some(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
     }
 
     /// Takes what is owed for a record, which carries the event of that id; nothing where it was true under another claim
     /// alone.
     pub(crate) fn take(&self, record: &RawRecord, epoch: Epoch, id: &str) -> Option<Vec<Change>> {
         let mut held = self.lock();
-        if held.is_empty() {
-            return None;
-        }
         let (of, changes) = held.remove(&(record.partition().clone(), record.offset()))?;
+        self.count.store(held.len(), Ordering::Release);
         // By its id: at that place may stand another record by now.
         let says_done = |change: &Change| matches!(change, Change::RequestClosed { id: of, .. } if change.is_done() && of == id);
         (of == epoch || changes.iter().all(says_done)).then_some(changes)

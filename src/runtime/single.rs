@@ -37,9 +37,12 @@ impl<H: Handler> Worker for Single<H> {
                 Ok(None) => return passed_over(OTHER, Finish::Skipped),
                 Err(failure) => return RunReport::failed(failure),
             };
-            let epoch = claim.lock().await.epoch;
-            if let Some(changes) = owed.take(&record, epoch, envelope.id.as_str()) {
-                return Handled::new(desk, claim, owed, &envelope, changes).kept().await;
+            if owed.holds_some() {
+                // Not in the condition, where the claim would be locked until the end of the block.
+                let epoch = claim.lock().await.epoch;
+                if let Some(changes) = owed.take(&record, epoch, envelope.id.as_str()) {
+                    return Box::pin(Handled::new(desk, claim, owed, &envelope, changes).kept()).await;
+                }
             }
             let mut context = Context {
                 group: Arc::clone(&desk.group),
@@ -54,7 +57,7 @@ impl<H: Handler> Worker for Single<H> {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) if error.is_deferred() => return deferred(envelope.event_type),
                 Ok(Err(error)) if error.is_final() && context.has_own_changes() => {
-                    return close(&desk, &claim, &envelope, context, error).await;
+                    return Box::pin(close(&desk, &claim, &envelope, context, error)).await;
                 }
                 Ok(Err(error)) => return refused(envelope.event_type, error),
                 Err(late) => return RunReport::failed(late),
@@ -62,7 +65,7 @@ impl<H: Handler> Worker for Single<H> {
             if context.changes.is_empty() {
                 return done(envelope.event_type);
             }
-            Handled::new(desk, claim, owed, &envelope, context.changes).kept().await
+            Box::pin(Handled::new(desk, claim, owed, &envelope, context.changes).kept()).await
         })
     }
 }
