@@ -321,7 +321,7 @@ impl PostgresStore {
     /// many rows went.
     ///
     /// # Errors
-    /// As the store's.
+    /// That of the first step that failed; the others were done all the same.
     pub async fn clean(&self) -> Result<usize, StoreError> {
         cleaning::clean(self, self.inner.kept).await
     }
