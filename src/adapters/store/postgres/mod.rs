@@ -332,7 +332,7 @@ impl PostgresStore {
     }
 
     async fn client(&self) -> Result<Client, Trouble> {
-        Ok(self.inner.pool.get().await?)
+        self.inner.pool.get().await.map_err(error::connecting_again)
     }
 
     async fn claim_row(&self, group: &str, partition: &TopicPartition) -> Result<Claim, StoreError> {
