@@ -7,7 +7,8 @@ use postroom::kafka::{Connection, Embedded, GroupPositions};
 /// The threads of Kafka's clients: each has one that is its main, and one a broker.
 fn client_threads() -> usize {
     let threads = std::fs::read_dir("/proc/self/task").unwrap();
-    let names = threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).ok());
+    let names =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).ok());
     names.filter(|name| name.starts_with("rdk:")).count()
 }
 

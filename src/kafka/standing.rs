@@ -84,14 +84,12 @@ impl GroupPositions {
             found
         });
         let brokers = &self.connection.brokers;
-        found.await.map_err(|error| {
-            match errors::explain(error, |reason| format!("{brokers}: {reason}")) {
-                EdgeError::NotAuthorised(_) => {
-                    let needs = [Need::group(Operation::Describe, group)];
-                    EdgeError::NotAuthorised(lacking(&needs, &self.connection))
-                }
-                error => error,
+        found.await.map_err(|error| match errors::explain(error, |reason| format!("{brokers}: {reason}")) {
+            EdgeError::NotAuthorised(_) => {
+                let needs = [Need::group(Operation::Describe, group)];
+                EdgeError::NotAuthorised(lacking(&needs, &self.connection))
             }
+            error => error,
         })
     }
 }
@@ -108,8 +106,7 @@ fn client(
     }
     let mut config = connection.base(Role::Consumer)?;
     config.set("group.id", group).set("enable.auto.commit", "false");
-    let client: Arc<BaseConsumer> =
-        Arc::new(config.create().map_err(|error| errors::of_request(&error))?);
+    let client: Arc<BaseConsumer> = Arc::new(config.create().map_err(|error| errors::of_request(&error))?);
     let old = lock(clients).insert(group.to_owned(), (Instant::now(), Arc::clone(&client)));
     // Here, where one may wait for its end.
     drop(old);

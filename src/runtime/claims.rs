@@ -95,12 +95,7 @@ impl Claims {
     /// Moves the store's position past a record whose dead letter is acknowledged, so that no later owner takes the
     /// record again, and closes the request that it carried; the answer comes through the inbox, whatever the store says.
     /// `false` where the store has nothing to do.
-    pub(crate) fn pass(
-        &self,
-        ticket: Ticket,
-        claim: Option<&SharedClaim>,
-        request: Option<Request>,
-    ) -> bool {
+    pub(crate) fn pass(&self, ticket: Ticket, claim: Option<&SharedClaim>, request: Option<Request>) -> bool {
         let claim = claim.filter(|_| self.asker.rules.keep_positions()).cloned();
         if claim.is_none() && request.is_none() {
             return false;

@@ -178,3 +178,26 @@ fn connector(protection: Protection, root: Option<&std::path::Path>) -> Result<T
     }
     builder.build().map_err(|error| StoreError::Unusable(format!("no TLS: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_an_address_that_cannot_be_read_shows_nothing_of_its_password() {
+        for url in [
+            "postgres://me:hun?ter@db/blog",
+            "postgres://me:hun/ter?hunter@db/blog",
+            "postgres://me:hun#ter%zz@db/blog",
+            "postgres://me:x@db:hunter/blog",
+            "postgres://me:hun=ter&hunter@db/blog",
+            "postgres://db/blog?hunter=1&password=hunter",
+            "postgres://me@db/blog?pass%77ord=hun%zzter",
+        ] {
+            let refused = Address::parse(url).map(drop);
+            let said = refused.err().map(|error| error.to_string()).unwrap_or_default();
+
+            assert!(!said.contains("hun") && !said.contains("ter"), "{url}: {said}");
+        }
+    }
+}

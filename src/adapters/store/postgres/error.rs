@@ -121,7 +121,8 @@ pub(super) fn connecting(error: &tokio_postgres::Error) -> Trouble {
 pub(super) fn connecting_again(error: PoolError) -> Trouble {
     match error {
         PoolError::Backend(error) if error.code().is_none() && error.to_string().starts_with(NO_TLS) => {
-            let why = "the database is no longer trusted, as it was before: mend its certificate or sslrootcert";
+            let why =
+                "the database is no longer trusted, as it was before: mend its certificate or sslrootcert";
             StoreError::Away(format!("{why} ({})", text(&error))).into()
         }
         error => error.into(),
