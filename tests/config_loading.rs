@@ -248,8 +248,9 @@ fn no_secret_whatever_is_taken_from_a_flag_not_even_within_an_address() {
         assert!(!url.contains("//") || said.contains(fix), "{said}");
     }
     let (_dir, mut sources) = sources("");
-    sources.flags = vec![flag("--set", "store.url", "postgres://ana@db/blog?sslmode=require")];
-    assert_eq!(load(&sources).unwrap().config.store.url.to_string(), sources.flags[0].value);
+    let url = "postgres://ana@db/blog?sslmode=require";
+    sources.flags = vec![flag("--set", "store.url", url)];
+    assert_eq!(load(&sources).unwrap().config.store.url.to_string(), url);
 }
 
 #[test]

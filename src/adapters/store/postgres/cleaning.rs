@@ -69,7 +69,7 @@ pub(super) async fn clean(store: &PostgresStore, kept: Kept) -> Result<usize, St
     for (sql, span) in retained.into_iter().chain(kept.notifications.map(|span| (OLD_NOTIFICATIONS, span))) {
         match all_of(store, sql, seconds(span)).await {
             Ok(gone) => removed += gone,
-            Err(trouble) => failed = failed.and(Err(trouble.told())),
+            Err(trouble) => failed = failed.and_then(|()| Err(trouble.told())),
         }
     }
     failed.map(|()| removed)

@@ -119,14 +119,14 @@ pub(super) fn connecting(error: &tokio_postgres::Error) -> Trouble {
 /// Classes an error of a connection that is made anew, when one has been taken before: a server whose certificate is not
 /// in order may get another one, and is away until then.
 pub(super) fn connecting_again(error: PoolError) -> Trouble {
-    match error {
-        PoolError::Backend(error) if error.code().is_none() && error.to_string().starts_with(NO_TLS) => {
-            let why =
-                "the database is no longer trusted, as it was before: mend its certificate or sslrootcert";
-            StoreError::Away(format!("{why} ({})", text(&error))).into()
-        }
-        error => error.into(),
+    if let PoolError::Backend(error) = &error
+        && error.code().is_none()
+        && error.to_string().starts_with(NO_TLS)
+    {
+        let why = "the database is no longer trusted, as it was before: mend its certificate or sslrootcert";
+        return StoreError::Away(format!("{why} ({})", text(error))).into();
     }
+    error.into()
 }
 
 /// Says whether the two sides talked to each other and will not agree the next time either: no password, no TLS, a
