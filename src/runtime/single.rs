@@ -37,10 +37,12 @@ impl<H: Handler> Worker for Single<H> {
                 Ok(None) => return passed_over(OTHER, Finish::Skipped),
                 Err(failure) => return RunReport::failed(failure),
             };
-            if owed.holds_some()
-                && let Some(changes) = owed.take(&record, claim.lock().await.epoch)
-            {
-                return Box::pin(keep(&desk, &claim, &envelope, changes, &owed)).await;
+            if owed.holds_some() {
+                // Given back before it is wanted again.
+                let epoch = claim.lock().await.epoch;
+                if let Some(changes) = owed.take(&record, epoch) {
+                    return Box::pin(keep(&desk, &claim, &envelope, changes, &owed)).await;
+                }
             }
             let mut context = Context {
                 group: Arc::clone(&desk.group),
