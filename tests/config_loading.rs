@@ -211,6 +211,49 @@ fn secrets_in_flags_are_refused_without_repeating_them() {
 }
 
 #[test]
+fn no_secret_whatever_is_taken_from_a_flag_not_even_within_an_address() {
+    for setting in [
+        "kafka.sasl.password",
+        "kafka.tls.key_password",
+        "mail.password",
+        "s3.secret_access_key",
+        "purge.redis_password",
+        "registry.password",
+        "registry.token",
+        "store.password",
+        "kafka.librdkafka.sasl.oauthbearer.client.secret",
+        "kafka.librdkafka.ssl_keystore_password",
+    ] {
+        let (_dir, mut sources) = sources("");
+        sources.flags = vec![flag("--set", setting, "hunter2")];
+
+        let said = load(&sources).unwrap_err().to_string();
+
+        assert!(said.contains(&format!("--set: {setting}: ")), "{said}");
+        assert!(said.contains("list of processes") && !said.contains("hunter2"), "{said}");
+    }
+    for url in [
+        "postgres://ana:hunter2@db/blog",
+        "postgresql://ana@db/blog?password=hunter2",
+        "postgres://db/blog?sslmode=require&pass%77ord=hunter2",
+        "postgres:ana:hunter2@db/blog",
+    ] {
+        let (_dir, mut sources) = sources("");
+        sources.flags = vec![flag("--set", "store.url", url)];
+
+        let said = load(&sources).unwrap_err().to_string();
+
+        assert!(said.contains("--set: store.url: ") && !said.contains("hunter2"), "{said}");
+        let fix = "set store.password_file, or set the whole in POSTROOM_STORE__URL";
+        assert!(!url.contains("//") || said.contains(fix), "{said}");
+    }
+    let (_dir, mut sources) = sources("");
+    let url = "postgres://ana@db/blog?sslmode=require";
+    sources.flags = vec![flag("--set", "store.url", url)];
+    assert_eq!(load(&sources).unwrap().config.store.url.to_string(), url);
+}
+
+#[test]
 fn properties_that_break_a_promise_are_refused() {
     let cases = [
         ("enable.auto.commit", "true"),

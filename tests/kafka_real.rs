@@ -12,8 +12,8 @@ use std::time::Duration;
 use kafka_driver::{Member, OnRevoke, Told, fill, partition};
 use postroom::dead_letters::{Discard, Replay, Selection, collect, discard, read, render, replay};
 use postroom::kafka::{
-    Admin, Connection, ConsumerConfig, DeadLetterRoute, Plan, Producer, ProducerConfig, Protocol,
-    Publication, Start, Step, TopicDefaults, desired_topics, scan,
+    Admin, Connection, ConsumerConfig, DeadLetterRoute, DesiredTopic, Plan, Producer, ProducerConfig,
+    Protocol, Publication, PublishError, Start, Step, TopicDefaults, TopicRole, desired_topics, scan,
 };
 use postroom::ports::{Edge, EdgeError, StoreId};
 use postroom_core::{
@@ -178,6 +178,34 @@ async fn the_fullest_metadata_is_taken_by_the_broker_and_read_back() {
     assert_eq!(lag[0].committed.as_ref().unwrap().next, Offset(5));
     assert_eq!(lag[0].log.end, Offset(10));
     assert_eq!(lag[0].lag(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_without_a_key_breaks_a_rule_where_the_newest_of_each_key_is_kept() {
+    let Some(world) = World::new(1).await else { return };
+    let topic = DesiredTopic {
+        name: format!("newest-{}", world.name),
+        role: TopicRole::Source,
+        partitions: 1,
+        replication: Some(1),
+        settings: BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]),
+    };
+    let plan = world.admin.plan(std::slice::from_ref(&topic)).await.unwrap();
+    world.admin.apply(&plan).await.unwrap();
+    let record = |key| Publication {
+        topic: topic.name.as_str(),
+        partition: None,
+        key,
+        value: Some(&b"{}"[..]),
+        headers: &[],
+        timestamp: None,
+    };
+
+    let refused = world.producer.publish(record(None)).await;
+    let taken = world.producer.publish(record(Some(b"k"))).await;
+
+    assert_eq!(refused, Err(PublishError::Refused(topic.name.clone())));
+    assert!(taken.is_ok(), "{taken:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

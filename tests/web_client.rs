@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where it is wrong")]
 
+mod certificates;
 mod web_host;
 
 use std::net::IpAddr;
@@ -278,52 +279,22 @@ async fn a_port_where_nobody_listens_and_a_name_that_is_unknown_are_no_connectio
 }
 
 mod tls {
-    use openssl::asn1::Asn1Time;
-    use openssl::bn::BigNum;
-    use openssl::ec::{EcGroup, EcKey};
-    use openssl::hash::MessageDigest;
-    use openssl::nid::Nid;
-    use openssl::pkey::{PKey, Private};
     use openssl::ssl::{SslAcceptor, SslMethod, SslVersion};
-    use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
-    use openssl::x509::{X509, X509NameBuilder};
 
+    use super::certificates::{signed, valid};
     use super::*;
 
     /// A server with its own certificate, for one connection.
     struct Server {
         port: u16,
-        certificate: Vec<u8>,
-    }
-
-    fn certificate(name: &str, days: (i64, i64)) -> (X509, PKey<Private>) {
-        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
-        let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
-        let mut subject = X509NameBuilder::new().unwrap();
-        subject.append_entry_by_text("CN", name).unwrap();
-        let subject = subject.build();
-        let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
-        let at = |days: i64| Asn1Time::from_unix(now + days * 86_400).unwrap();
-        let mut builder = X509::builder().unwrap();
-        builder.set_version(2).unwrap();
-        builder.set_serial_number(&BigNum::from_u32(1).unwrap().to_asn1_integer().unwrap()).unwrap();
-        builder.set_subject_name(&subject).unwrap();
-        builder.set_issuer_name(&subject).unwrap();
-        builder.set_pubkey(&key).unwrap();
-        builder.set_not_before(&at(days.0)).unwrap();
-        builder.set_not_after(&at(days.1)).unwrap();
-        builder.append_extension(BasicConstraints::new().ca().build().unwrap()).unwrap();
-        let names =
-            SubjectAlternativeName::new().dns(name).build(&builder.x509v3_context(None, None)).unwrap();
-        builder.append_extension(names).unwrap();
-        builder.sign(&key, MessageDigest::sha256()).unwrap();
-        (builder.build(), key)
+        authority: Vec<u8>,
     }
 
     impl Server {
         fn start(name: &str, days: (i64, i64), newest: Option<SslVersion>) -> Self {
             use std::io::{Read, Write};
-            let (certificate, key) = certificate(name, days);
+            let (authority, authority_key) = signed("The authority", None);
+            let (certificate, key) = valid(name, Some((&authority, &authority_key)), days);
             let mut acceptor = SslAcceptor::mozilla_intermediate(SslMethod::tls_server()).unwrap();
             if let Some(newest) = newest {
                 acceptor.set_min_proto_version(None).unwrap();
@@ -346,11 +317,11 @@ mod tls {
                     }
                 }
             });
-            Self { port, certificate: certificate.to_pem().unwrap() }
+            Self { port, authority: authority.to_pem().unwrap() }
         }
 
         async fn asked(&self, trusted: bool) -> Result<WebResponse, WebError> {
-            let authorities = trusted.then(|| self.certificate.clone());
+            let authorities = trusted.then(|| self.authority.clone());
             let settings = WebSettings { authorities, ..settings(&["hooks.example"]) };
             let client = WebClient::with_lookup(settings, Rebinding::new(&[&["127.0.0.1"]])).unwrap();
             post(&client, &format!("https://hooks.example:{}/", self.port)).await

@@ -68,7 +68,7 @@ pub enum Reason {
     CrashLoop,
     /// Transient failures used up the attempts.
     Exhausted,
-    /// It decodes, but violates its schema's or the handler's rules.
+    /// It decodes, but violates the rules of its schema, of the handler, or of the topic that it is published to.
     Invalid,
     /// The handler panicked.
     Panicked,

@@ -106,7 +106,7 @@ impl From<ServerError> for Failure {
                 .fix("`postroom schemas check` says what is not compatible"),
             ServerError::Unregistered { .. } => Self::new(Exit::Configuration, what)
                 .fix("run `postroom schemas register`, or set registry.auto_register = true"),
-            ServerError::Foreign(_) => Self::new(Exit::Data, what),
+            ServerError::Foreign(_) | ServerError::Unusable(_) => Self::new(Exit::Data, what),
         }
     }
 }

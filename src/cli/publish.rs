@@ -109,6 +109,9 @@ pub(crate) fn of_publishing(error: PublishError) -> Failure {
         }
         PublishError::TooLarge(_) => Failure::new(Exit::Data, what)
             .fix("raise topics.max_record_bytes and the topic's max.message.bytes"),
+        PublishError::Refused(_) => {
+            Failure::new(Exit::Data, what).fix("give the record a key, or change the topic's cleanup.policy")
+        }
         PublishError::TimedOut(_) => {
             Failure::new(Exit::Unavailable, what).fix("check that the brokers can be reached")
         }

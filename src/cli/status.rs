@@ -142,8 +142,9 @@ fn outbox(outbox: &OutboxStatus, now: i64) -> String {
     let due =
         outbox.oldest_due.map_or_else(String::new, |at| format!(", the oldest due {}", from_now(now, at)));
     let next = outbox.next_due.map_or_else(String::new, |at| format!(", the next {}", from_now(now, at)));
+    let hindered = outbox.hindered.as_ref().map_or_else(String::new, |why| format!("outbox: {why}\n"));
     format!(
-        "\noutbox: {} mails and deliveries wait or are out{due}; {} put off{next}\n",
+        "\noutbox: {} mails and deliveries wait or are out{due}; {} put off{next}\n{hindered}",
         outbox.pending, outbox.deferred
     )
 }

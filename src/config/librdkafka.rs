@@ -47,9 +47,7 @@ impl Part for RawProperties {
 
     fn show(&self, path: &str, out: &mut Vec<(String, String)>) {
         for (name, value) in &self.0 {
-            let secret =
-                ["password", "secret", "key.pem", "token", "jaas"].iter().any(|word| name.contains(word));
-            let text = if secret { REDACTED.to_owned() } else { format!("{value:?}") };
+            let text = if is_secret(name) { REDACTED.to_owned() } else { format!("{value:?}") };
             out.push((join(path, name), text));
         }
     }
@@ -62,6 +60,12 @@ impl Part for RawProperties {
             doc,
         });
     }
+}
+
+/// Says whether a property's value is never to be shown.
+pub(crate) fn is_secret(name: &str) -> bool {
+    let name = name.replace('_', ".");
+    ["password", "secret", "key.pem", "token", "jaas"].iter().any(|word| name.contains(word))
 }
 
 fn flatten(path: &str, dict: &Dict, out: &mut BTreeMap<String, String>) {

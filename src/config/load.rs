@@ -14,7 +14,7 @@ use crate::config::lines::lines;
 use crate::config::part::{Leaf, Part, Refusal, join};
 use crate::config::problem::{Problem, Problems};
 use crate::config::sections::Config;
-use crate::config::store;
+use crate::config::{librdkafka, store};
 
 /// What the configuration is read from.
 #[derive(Clone, Debug, Default)]
@@ -174,6 +174,11 @@ impl Reader<'_> {
     /// Reads one setting; `None` where it is not set or cannot be used, which is then reported.
     pub(crate) fn leaf<L: Leaf>(&mut self, path: &str) -> Option<L> {
         self.accepted.insert(path.to_owned());
+        if L::SECRET && self.layer_of_itself(path) == Some(FLAGS) {
+            let fix = format!("put it in a file and set {path}_file");
+            self.refuse(path, format!("is a secret, {IN_THE_LIST}"), fix);
+            return None;
+        }
         let direct = self.value(path);
         if L::SECRET
             && let Some(from_file) = self.secret_file(path, direct.is_some())
@@ -264,8 +269,12 @@ impl Reader<'_> {
         raw.or_else(|| self.figment.find_metadata(&format!("{path}_file")).map(|data| data.name.to_string()))
     }
 
+    fn layer_of_itself(&self, path: &str) -> Option<&str> {
+        self.figment.find_metadata(path).map(|data| data.name.as_ref())
+    }
+
     fn rank(&self, path: &str) -> u8 {
-        match self.figment.find_metadata(path).map(|data| data.name.as_ref()) {
+        match self.layer_of_itself(path) {
             Some(FLAGS) => 3,
             Some(ENVIRONMENT) => 2,
             Some(_) => 1,
@@ -440,17 +449,19 @@ fn line_of(text: &str) -> Option<usize> {
     rest.split(|char: char| !char.is_ascii_digit()).next()?.parse().ok()
 }
 
+/// Refuses flags whose value holds a password without being one; [`Reader::leaf`] does so of those that are.
 fn refuse_secrets_in_flags(reader: &mut Reader<'_>, sources: &Sources) {
-    const SECRETS: [&str; 5] = [
-        "admin.token",
-        "kafka.sasl.password",
-        "kafka.tls.key_password",
-        "purge.redis_password",
-        "store.password",
-    ];
-    for flag in sources.flags.iter().filter(|flag| SECRETS.contains(&flag.setting.as_str())) {
-        let fix = format!("put it in a file and set {}_file", flag.setting);
-        reader.refuse(&flag.setting, "is a secret, which everybody could see in the list of processes", fix);
+    for Flag { setting, value, .. } in &sources.flags {
+        let property = setting.strip_prefix("kafka.librdkafka.");
+        let fix = if setting == "store.url" && store::holds_a_password(value) {
+            "take the password out and set store.password_file, or set the whole in "
+        } else if property.is_some_and(librdkafka::is_secret) {
+            "write it in the file, or set "
+        } else {
+            continue;
+        };
+        let fix = format!("{fix}{}", variable_name(setting));
+        reader.refuse(setting, format!("holds a secret, {IN_THE_LIST}"), fix);
     }
 }
 
@@ -479,3 +490,4 @@ fn is_below(path: &str, prefix: &str) -> bool {
 const PREFIX: &str = "POSTROOM_";
 const ENVIRONMENT: &str = "environment";
 const FLAGS: &str = "flags";
+const IN_THE_LIST: &str = "which everybody could see in the list of processes";

@@ -201,6 +201,11 @@ pub(crate) fn check(store: &StoreSection, reader: &mut Reader<'_>) {
     }
 }
 
+/// Says whether a text that is meant as an address holds a password.
+pub(crate) fn holds_a_password(text: &str) -> bool {
+    PostgresUrl(text.to_owned()).has_password()
+}
+
 /// Returns the address that `DATABASE_URL` gives, where it names an engine of ours for several machines.
 pub(crate) fn of_the_environment(variables: &[(String, String)]) -> Option<(String, String)> {
     let (_, url) = variables.iter().find(|(name, _)| name == DATABASE_URL)?;

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use crate::config::{Config, Start};
 use crate::console::pages::Desk;
-use crate::kafka::{Admin, Connection, GroupPosition, retry_topic};
+use crate::kafka::{Connection, GroupPosition, GroupPositions, retry_topic};
 use crate::ports::EdgeError;
 use crate::runtime::Group;
 
@@ -22,7 +22,7 @@ pub(crate) type Unfinished = BTreeMap<String, i64>;
 
 /// Asks the cluster how far the groups' commits are behind their topics, and remembers the answer for a moment.
 pub(crate) struct Scale {
-    connection: Connection,
+    positions: GroupPositions,
     groups: OnceLock<Vec<Wanted>>,
     last: Mutex<Option<Told>>,
 }
@@ -52,7 +52,7 @@ struct Wanted {
 
 impl Scale {
     pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection, groups: OnceLock::new(), last: Mutex::default() }
+        Self { positions: GroupPositions::new(connection), groups: OnceLock::new(), last: Mutex::default() }
     }
 
     /// Says which groups there are. The first word counts.
@@ -76,23 +76,22 @@ impl Scale {
         if let Some(found) = last.as_ref().and_then(|told| told.answers(asked, Instant::now())) {
             return found;
         }
-        let found = find(&self.connection, groups).await;
+        let found = find(&self.positions, groups).await;
         *last = Some(Told { at: Instant::now(), found: found.clone() });
         found
     }
 }
 
-async fn find(connection: &Connection, groups: &[Wanted]) -> Result<Unfinished, String> {
-    let admin = Admin::connect(connection).map_err(|error| error.to_string())?;
-    let asked = try_join_all(groups.iter().map(|group| ask(&admin, group)));
+async fn find(positions: &GroupPositions, groups: &[Wanted]) -> Result<Unfinished, String> {
+    let asked = try_join_all(groups.iter().map(|group| ask(positions, group)));
     match tokio::time::timeout(PATIENCE, asked).await {
         Ok(found) => Ok(found.map_err(|error| error.to_string())?.into_iter().collect()),
         Err(_late) => Err("the cluster does not answer in time".to_owned()),
     }
 }
 
-async fn ask(admin: &Admin, group: &Wanted) -> Result<(String, i64), EdgeError> {
-    let positions = admin.group_positions(&group.name, &group.topics).await?;
+async fn ask(positions: &GroupPositions, group: &Wanted) -> Result<(String, i64), EdgeError> {
+    let positions = positions.of(&group.name, &group.topics).await?;
     Ok((group.name.clone(), lag(&positions, group.start)))
 }
 

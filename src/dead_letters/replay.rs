@@ -294,9 +294,10 @@ fn of_delivery(error: PublishError) -> EdgeError {
     match error {
         PublishError::NotAuthorised { lacking, .. } => EdgeError::NotAuthorised(lacking),
         PublishError::NoSuchTopic(topic) => missing(&topic),
-        error @ (PublishError::TooLarge(_) | PublishError::TimedOut(_) | PublishError::Failed { .. }) => {
-            EdgeError::Client(error.to_string())
-        }
+        error @ (PublishError::TooLarge(_)
+        | PublishError::Refused(_)
+        | PublishError::TimedOut(_)
+        | PublishError::Failed { .. }) => EdgeError::Client(error.to_string()),
     }
 }
 

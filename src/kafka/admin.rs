@@ -4,29 +4,25 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postroom_core::{Offset, Partition, Topic, TopicPartition};
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic, OwnedResourceSpecifier,
     ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList, TopicPartitionListElem};
 use tokio::task::spawn_blocking;
 
 use crate::kafka::config::{Connection, Role};
 use crate::kafka::dead_letter::DeadLetterRoute;
 use crate::kafka::direct::Security;
 use crate::kafka::grant::{Need, Operation, lacking};
-use crate::kafka::metadata::{self, Reading};
+use crate::kafka::standing::{GroupPosition, GroupPositions};
 use crate::kafka::topics::{ActualTopic, DesiredTopic, HEADER_ROOM, Plan, Step};
 use crate::kafka::{access, errors, reach};
-use crate::ports::{CommittedPosition, EdgeError, LogRange};
+use crate::ports::EdgeError;
 
 /// A client for questions and changes. Its calls must be made within a tokio runtime.
 pub struct Admin {
@@ -37,32 +33,6 @@ pub struct Admin {
 impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admin").field("brokers", &self.connection.brokers).finish_non_exhaustive()
-    }
-}
-
-/// Where a group stands in one partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupPosition {
-    /// The partition.
-    pub partition: TopicPartition,
-    /// The group's commit, if there is one.
-    pub committed: Option<CommittedPosition>,
-    /// What the log holds.
-    pub log: LogRange,
-}
-
-impl GroupPosition {
-    /// Returns how many offsets lie between the commit (or the log's start) and the log's end, those that are
-    /// finished already left out.
-    pub fn lag(&self) -> i64 {
-        let next = self.committed.as_ref().map_or(self.log.start, |committed| committed.next);
-        let finished: i64 = self
-            .committed
-            .iter()
-            .flat_map(|committed| &committed.finished)
-            .map(|range| range.to.0.min(self.log.end.0).saturating_sub(range.from.0).max(0))
-            .sum();
-        self.log.end.0.saturating_sub(next.0.max(self.log.start.0)).saturating_sub(finished).max(0)
     }
 }
 
@@ -248,18 +218,7 @@ impl Admin {
         group: &str,
         topics: &[String],
     ) -> Result<Vec<GroupPosition>, EdgeError> {
-        let mut config = self.connection.base(Role::Consumer)?;
-        config.set("group.id", group).set("enable.auto.commit", "false");
-        let topics = topics.to_vec();
-        let positions = blocking(move || {
-            let consumer: BaseConsumer = config.create().map_err(|error| errors::of_request(&error))?;
-            positions(&consumer, &topics).map_err(|error| errors::of_request(&error))
-        });
-        let needs = [Need::group(Operation::Describe, group)];
-        positions.await.map_err(|error| match self.unreachable(error) {
-            EdgeError::NotAuthorised(_) => EdgeError::NotAuthorised(lacking(&needs, &self.connection)),
-            error => error,
-        })
+        GroupPositions::new(self.connection.clone()).of(group, topics).await
     }
 
     /// Asks the broker which of these rights it does not grant.
@@ -412,54 +371,9 @@ impl Admin {
             code => EdgeError::Client(format!("{what}: {code}")),
         }
     }
-
-    fn unreachable(&self, error: EdgeError) -> EdgeError {
-        errors::explain(error, |reason| format!("{}: {reason}", self.connection.brokers))
-    }
 }
 
-fn positions(consumer: &BaseConsumer, topics: &[String]) -> Result<Vec<GroupPosition>, KafkaError> {
-    let mut list = TopicPartitionList::new();
-    for topic in topics {
-        let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
-        for found in metadata.topics().iter().filter(|found| found.name() == topic) {
-            for partition in found.partitions() {
-                list.add_partition(topic, partition.id());
-            }
-        }
-    }
-    if list.count() == 0 {
-        return Ok(Vec::new());
-    }
-    let committed = consumer.committed_offsets(list, PATIENCE)?;
-    let mut positions = Vec::new();
-    for element in &committed.elements() {
-        let (topic, number) = (element.topic(), element.partition());
-        let (low, high) = consumer.fetch_watermarks(topic, number, PATIENCE)?;
-        let committed = match element.offset() {
-            ClientOffset::Offset(next) => Some(read_commit(Offset(next), element)),
-            _ => None,
-        };
-        positions.push(GroupPosition {
-            partition: TopicPartition::new(Topic::new(topic), Partition(number)),
-            committed,
-            log: LogRange { start: Offset(low), end: Offset(high) },
-        });
-    }
-    Ok(positions)
-}
-
-fn read_commit(next: Offset, element: &TopicPartitionListElem<'_>) -> CommittedPosition {
-    // The library panics on metadata that is not UTF-8.
-    let text = catch_unwind(AssertUnwindSafe(|| element.metadata().to_owned()));
-    let hint = match text.map(|text| metadata::decode(next, &text)) {
-        Ok(Reading::Ours(hint)) => hint,
-        Ok(Reading::Empty | Reading::Foreign) | Err(_) => metadata::Hint::default(),
-    };
-    CommittedPosition { next, finished: hint.finished, store: hint.store }
-}
-
-async fn blocking<V: Send + 'static>(
+pub(crate) async fn blocking<V: Send + 'static>(
     question: impl FnOnce() -> Result<V, EdgeError> + Send + 'static,
 ) -> Result<V, EdgeError> {
     spawn_blocking(question).await.unwrap_or_else(|error| Err(EdgeError::Client(error.to_string())))

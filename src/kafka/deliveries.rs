@@ -41,6 +41,7 @@ pub(crate) fn not_delivered(
         }
         PublishError::NoSuchTopic(_)
         | PublishError::TooLarge(_)
+        | PublishError::Refused(_)
         | PublishError::TimedOut(_)
         | PublishError::Failed { .. } => {
             events.send(EdgeEvent::Input(Input::DeadLetterFailed { ticket })).is_ok()
@@ -112,9 +113,8 @@ pub(crate) fn publish_error(topic: &str, error: &KafkaError, connection: &Connec
         Some(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed) => {
             PublishError::NotAuthorised { lacking: lacks_writing(&topic, connection), topic }
         }
-        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord) => {
-            PublishError::TooLarge(topic)
-        }
+        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => PublishError::TooLarge(topic),
+        Some(Code::InvalidRecord) => PublishError::Refused(topic),
         Some(Code::MessageTimedOut | Code::RequestTimedOut | Code::OperationTimedOut) => {
             PublishError::TimedOut(topic)
         }

@@ -30,9 +30,21 @@ struct Request {
 }
 
 enum Act {
-    CreateTopic { name: String, partitions: i32 },
+    CreateTopic {
+        name: String,
+        partitions: i32,
+    },
     GoDown,
     ComeUp,
+    #[cfg(test)]
+    HideTopic {
+        name: String,
+        hidden: bool,
+    },
+    #[cfg(test)]
+    RefuseRecords {
+        batches: usize,
+    },
 }
 
 impl Act {
@@ -41,6 +53,23 @@ impl Act {
             Self::CreateTopic { name, partitions } => cluster.create_topic(&name, partitions, 1),
             Self::GoDown => cluster.broker_down(BROKER),
             Self::ComeUp => cluster.broker_up(BROKER),
+            #[cfg(test)]
+            Self::HideTopic { name, hidden } => {
+                use rdkafka::types::RDKafkaRespErr as Answer;
+                let answer = if hidden {
+                    Answer::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+                } else {
+                    Answer::RD_KAFKA_RESP_ERR_NO_ERROR
+                };
+                cluster.topic_error(&name, answer)
+            }
+            #[cfg(test)]
+            Self::RefuseRecords { batches } => {
+                use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+                let answers = vec![RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD; batches];
+                cluster.request_errors(RDKafkaApiKey::Produce, &answers);
+                Ok(())
+            }
         }
     }
 }
@@ -106,6 +135,18 @@ impl Embedded {
     /// Says why the library could not.
     pub fn come_up(&self) -> Result<(), EdgeError> {
         self.ask("coming up", Act::ComeUp)
+    }
+
+    /// Answers as if a topic were not there, or no longer.
+    #[cfg(test)]
+    pub(crate) fn hide_topic(&self, name: &str, hidden: bool) -> Result<(), EdgeError> {
+        self.ask("a topic's error", Act::HideTopic { name: name.to_owned(), hidden })
+    }
+
+    /// Refuses the next batches of records because they break a rule of their topic.
+    #[cfg(test)]
+    pub(crate) fn refuse_records(&self, batches: usize) -> Result<(), EdgeError> {
+        self.ask("refused records", Act::RefuseRecords { batches })
     }
 
     fn ask(&self, what: &str, act: Act) -> Result<(), EdgeError> {

@@ -34,11 +34,12 @@ mod reach;
 mod rebalance;
 mod retention;
 mod scan;
+mod standing;
 mod start;
 mod topics;
 
 pub use access::missing as missing_rights;
-pub use admin::{Admin, GroupPosition};
+pub use admin::Admin;
 pub use config::{Connection, ConsumerConfig, Gap, Memory, Protocol, Start};
 pub use context::EdgeCounters;
 pub use dead_letter::{DEFAULT_TEMPLATE, DeadLetterRoute, PREFIX, REPLAY_OF, REPLAY_PREFIX, retry_topic};
@@ -52,6 +53,7 @@ pub use open::{Open, OpenLetters};
 pub use producer::{Delivery, Producer, ProducerConfig, Publication, PublishError, Published};
 pub use reach::{certificate_days, identity, obstacle_at};
 pub use scan::{ReadTo, read_at, scan, scan_on};
+pub use standing::{GroupPosition, GroupPositions};
 pub use topics::{ActualTopic, Conflict, DesiredTopic, Plan, Step, TopicDefaults, TopicRole, desired_topics};
 
 /// Returns the version of librdkafka.

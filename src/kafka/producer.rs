@@ -120,6 +120,9 @@ pub enum PublishError {
     /// The broker or we do not take records that large.
     #[error("the record is larger than topic {0} takes")]
     TooLarge(String),
+    /// The record breaks a rule of the topic, such as one without a key where only the newest of each key is kept.
+    #[error("the record breaks a rule of topic {0}: the brokers refuse it (is a key wanted?)")]
+    Refused(String),
     /// The brokers did not take it in time. It may have been written all the same.
     #[error("the brokers did not take a record of topic {0} in time")]
     TimedOut(String),

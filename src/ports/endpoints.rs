@@ -12,6 +12,9 @@ pub trait Endpoints: Send + Sync + 'static {
     /// Returns all, by id.
     fn endpoints(&self) -> StoreFuture<'_, Vec<Endpoint>>;
 
+    /// Counts those that are disabled, without reading any.
+    fn disabled_endpoints(&self) -> StoreFuture<'_, u64>;
+
     /// Adds one, or replaces the one with its id.
     fn put_endpoint(&self, endpoint: Endpoint) -> StoreFuture<'_, ()>;
 

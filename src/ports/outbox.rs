@@ -20,8 +20,8 @@ pub trait Outbox: Send + Sync + 'static {
     /// of its key.
     fn published(&self, rows: Vec<i64>, now: i64, patience: Duration) -> StoreFuture<'_, ()>;
 
-    /// These rows could not be published: they are due again.
-    fn given_back(&self, rows: Vec<i64>) -> StoreFuture<'_, ()>;
+    /// These rows could not be published: they are due again, but not before a time (milliseconds since the Unix epoch).
+    fn given_back(&self, rows: Vec<i64>, not_before: i64) -> StoreFuture<'_, ()>;
 
     /// This row can never be published, and is closed as dead: `why` says so in a line.
     fn given_up(&self, row: i64, now: i64, why: &str) -> StoreFuture<'_, ()>;

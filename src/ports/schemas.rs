@@ -28,6 +28,8 @@ pub enum SchemaAnswer {
     Unknown,
     /// It stands for a schema of another language, such as `PROTOBUF`: its data are no Avro and never will be.
     Foreign(String),
+    /// It stands for a schema that can never be put together, and why: its references go round, or are too many.
+    Unusable(String),
 }
 
 /// The registry did not answer, or not as one does: ask again later.

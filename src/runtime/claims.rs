@@ -8,6 +8,7 @@ use postroom_core::{Attempt, Generation, Offset, Ticket, TopicPartition};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::ports::{Claim, CommittedPosition, Edge, Guard, Store, StoreError, Unit};
+use crate::runtime::letters::Request;
 use crate::runtime::start::StartRules;
 use crate::runtime::worker::SharedClaim;
 
@@ -92,14 +93,21 @@ impl Claims {
     }
 
     /// Moves the store's position past a record whose dead letter is acknowledged, so that no later owner takes the
-    /// record again; the answer comes through the inbox, whatever the store says. `false` where no position is kept.
-    pub(crate) fn pass(&self, ticket: Ticket, claim: &SharedClaim) -> bool {
-        if !self.asker.rules.keep_positions() {
+    /// record again, and closes the request that it carried; the answer comes through the inbox, whatever the store says.
+    /// `false` where the store has nothing to do.
+    pub(crate) fn pass(&self, ticket: Ticket, claim: Option<&SharedClaim>, request: Option<Request>) -> bool {
+        let claim = claim.filter(|_| self.asker.rules.keep_positions()).cloned();
+        if claim.is_none() && request.is_none() {
             return false;
         }
-        let (asker, answers, claim) = (Arc::clone(&self.asker), self.answers.clone(), Arc::clone(claim));
+        let (asker, answers) = (Arc::clone(&self.asker), self.answers.clone());
         tokio::spawn(async move {
-            asker.pass(ticket.offset.next(), &claim).await;
+            if let Some(claim) = claim {
+                asker.pass(ticket.offset.next(), &claim).await;
+            }
+            if let Some(request) = request {
+                request.dies(&*asker.store).await;
+            }
             drop(answers.send(ClaimAnswer::Passed { ticket }));
         });
         true

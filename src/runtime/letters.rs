@@ -1,7 +1,6 @@
 //! Dead letters on their way: what is to be counted and logged when they are acknowledged.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use postroom_core::{DeadLetter, Failure, Generation, Reason, Ticket, TopicPartition};
@@ -30,9 +29,10 @@ struct Letter {
     request: Option<Request>,
 }
 
-struct Request {
+/// A request whose record has become a dead letter.
+pub(crate) struct Request {
     id: String,
-    store: Arc<dyn Store>,
+    why: String,
 }
 
 impl Letters {
@@ -50,17 +50,15 @@ impl Letters {
         self.sent.insert(letter.ticket, noted);
     }
 
-    /// The dead-letter topic has one: counts and logs it, once.
-    pub(crate) fn acknowledged(&mut self, ticket: Ticket, metrics: &GroupMetrics) {
-        let Some(letter) = self.sent.remove(&ticket) else { return };
+    /// The dead-letter topic has one: counts and logs it, once. Returns the request that ends with it.
+    pub(crate) fn acknowledged(&mut self, ticket: Ticket, metrics: &GroupMetrics) -> Option<Request> {
+        let letter = self.sent.remove(&ticket)?;
         let Letter { partition, event_type, reason, attempts, failure, replay_of, request } = letter;
         if let Some(source) = replay_of {
             metrics.letters().replayed(&source, Ending::DeadLettered, 1);
         }
         metrics.dead_lettered(&partition, ticket.offset, event_type, reason, attempts, &failure);
-        if let Some(request) = request {
-            tokio::spawn(request.dies(failure.message));
-        }
+        request.map(|request| Request { why: failure.message, ..request })
     }
 
     /// The dead-letter topic refused one.
@@ -78,9 +76,9 @@ impl Letters {
 
 impl Request {
     /// Closes its row. Where the store is away, later rows of its key wait for the relay's patience to end.
-    async fn dies(self, why: String) {
+    pub(crate) async fn dies(self, store: &dyn Store) {
         let now = Timestamp::now().as_millisecond();
-        if let Err(error) = self.store.died(&self.id, now, &why).await {
+        if let Err(error) = store.died(&self.id, now, &self.why).await {
             tracing::warn!(request = self.id, %error, "the outbox was not told of a dead letter");
         }
     }
@@ -99,5 +97,5 @@ fn request(record: &RawRecord, desk: &Desk) -> Option<Request> {
         return None;
     }
     let id = std::str::from_utf8(record.header("ce_id")?).ok()?.to_owned();
-    Some(Request { id, store: Arc::clone(&desk.store) })
+    Some(Request { id, why: String::new() })
 }

@@ -8,7 +8,7 @@ use postroom_core::{Generation, Input, Moment, Output, PauseCause, Snapshot, Top
 
 use crate::event::RawRecord;
 use crate::runtime::age::WallClock;
-use crate::runtime::letters::Letters;
+use crate::runtime::letters::{Letters, Request};
 use crate::runtime::logs::Logs;
 use crate::runtime::noting;
 use crate::runtime::report::Reporter;
@@ -83,15 +83,16 @@ impl Observer {
         self.logs.watch(partition.clone());
     }
 
-    /// The edge told something.
-    pub(crate) fn told(&mut self, now: Moment, input: &Input<RawRecord>) {
+    /// The edge told something. Returns the request of the outbox that ends with it, where it is the acknowledgement of
+    /// one's dead letter.
+    pub(crate) fn told(&mut self, now: Moment, input: &Input<RawRecord>) -> Option<Request> {
         self.assignment_ended();
         match input {
             Input::Committed { generation, .. } => self.commit_answered(now, *generation, CommitOutcome::Ok),
             Input::CommitFailed { generation } => {
                 self.commit_answered(now, *generation, CommitOutcome::Failed);
             }
-            Input::DeadLettered { ticket } => self.letters.acknowledged(*ticket, &self.metrics),
+            Input::DeadLettered { ticket } => return self.letters.acknowledged(*ticket, &self.metrics),
             Input::DeadLetterFailed { ticket } => self.letters.refused(*ticket, &self.metrics),
             Input::Revoked { generations, .. } => {
                 let going: BTreeSet<_> = generations.iter().copied().collect();
@@ -110,6 +111,7 @@ impl Observer {
             | Input::Drain { .. }
             | Input::Tick => {}
         }
+        None
     }
 
     /// Runs ended.

@@ -25,6 +25,8 @@ pub(crate) struct Schemas {
 #[derive(Default)]
 struct Answers {
     missing: HashMap<SchemaRef, Missing>,
+    /// What can never be read, and why, with when that was said.
+    hopeless: HashMap<SchemaRef, (Instant, Failure)>,
     /// When it was found to be away the last time, and why.
     away: Option<(Instant, String)>,
 }
@@ -47,7 +49,7 @@ impl Schemas {
     pub(crate) async fn learn(&self, name: SchemaRef) -> Result<(), Failure> {
         let began = Instant::now();
         let mut answers = self.answers.lock().await;
-        let Answers { missing, away } = &mut *answers;
+        let Answers { missing, hopeless, away } = &mut *answers;
         if self.codec.knows(name) {
             return Ok(());
         }
@@ -66,6 +68,16 @@ impl Schemas {
         {
             return Err(Failure::from(DecodeError::NeedsSchema(name)));
         }
+        if let Some((at, failure)) = hopeless.get(&name)
+            && now.duration_since(*at) < ASK_AGAIN
+        {
+            return Err(failure.clone());
+        }
+        let mut never = |failure: Failure| {
+            hopeless.retain(|_, (at, _)| now.duration_since(*at) < ASK_AGAIN);
+            hopeless.insert(name, (now, failure.clone()));
+            failure
+        };
         match self.source.schema(name).await {
             Ok(SchemaAnswer::Found { text, guid: other }) => {
                 missing.remove(&name);
@@ -73,17 +85,19 @@ impl Schemas {
                     SchemaRef::Id(id) => (Some(id), None),
                     SchemaRef::Guid(guid) => (None, Some(guid)),
                 };
-                self.codec.add_schema(id, guid, &text).map_err(|error| unusable(name, &error.to_string()))?;
+                let added = self.codec.add_schema(id, guid, &text);
+                added.map_err(|error| never(unusable(name, &error.to_string())))?;
                 // Its other name saves a question. One that is taken is not needed for this record.
                 if let Some(other) = other.filter(|_| guid.is_none()) {
                     self.codec.add_schema(None, Some(other), &text).unwrap_or_default();
                 }
                 Ok(())
             }
-            Ok(SchemaAnswer::Foreign(why)) => Err(Failure::from(DecodeError::Poison {
+            Ok(SchemaAnswer::Foreign(why)) => Err(never(Failure::from(DecodeError::Poison {
                 detail: crate::codec::Detail::WrongFormat,
                 message: why,
-            })),
+            }))),
+            Ok(SchemaAnswer::Unusable(why)) => Err(never(unusable(name, &why))),
             Ok(SchemaAnswer::Unknown) => {
                 let since = known.map_or(now, |known| known.since);
                 missing.retain(|_, one| now.duration_since(one.asked) < FORGET);
@@ -107,11 +121,12 @@ impl Schemas {
     }
 }
 
-/// A schema that the codec refuses: no record of it can ever be read.
+/// The registry does not answer.
 fn gone(why: &str) -> Failure {
     Failure::new(Class::Outage(Dependency(REGISTRY.into())), "registry_away", why)
 }
 
+/// A schema that cannot be put together or that the codec refuses: no record of it can ever be read.
 fn unusable(name: SchemaRef, why: &str) -> Failure {
     let poison = DecodeError::Poison {
         detail: crate::codec::Detail::UnknownSchema,
@@ -230,6 +245,28 @@ mod tests {
 
         assert_eq!(failure.class, Class::Dead(Reason::UnknownSchema));
         assert!(failure.to_string().contains("recursive"), "{failure}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_schema_that_cannot_be_put_together_is_a_dead_letter_and_not_asked_for_with_each_record() {
+        let (schemas, source) = schemas(Ok(None));
+        *source.answer.lock().unwrap() = Ok(SchemaAnswer::Unusable("its references go round".to_owned()));
+
+        let failures = [schemas.learn(SchemaRef::Id(7)).await, schemas.learn(SchemaRef::Id(7)).await];
+        let asked = source.asked.load(Ordering::SeqCst);
+        tokio::time::advance(ASK_AGAIN).await;
+        *source.answer.lock().unwrap() = Ok(found(Some(r#"{"type": "long"}"#)));
+        let mended = schemas.learn(SchemaRef::Id(7)).await;
+
+        for failure in failures {
+            let failure = failure.unwrap_err();
+            assert_eq!(failure.class, Class::Dead(Reason::UnknownSchema));
+            assert!(
+                failure.to_string().contains("id 7 cannot be used: its references go round"),
+                "{failure}"
+            );
+        }
+        assert_eq!((asked, mended), (1, Ok(())));
     }
 
     /// Answers nobody, after ten seconds.

@@ -82,7 +82,7 @@ impl Board {
             brokers: state.brokers.clone(),
             groups,
             totals,
-            outbox: state.outbox,
+            outbox: state.outbox.clone(),
         }
     }
 

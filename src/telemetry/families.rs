@@ -286,8 +286,8 @@ impl Metrics {
 
     /// Tells what waits in the outbox.
     pub(crate) fn outbox(&self, outbox: OutboxStatus) {
-        self.board.outbox(outbox);
         let OutboxStatus { pending, deferred, oldest_due, .. } = outbox;
+        self.board.outbox(outbox);
         let Families { outbox_pending, outbox_deferred, outbox_oldest, .. } = &*self.families;
         if let Ok(rows) = outbox_deferred.get_metric_with_label_values::<&str>(&[]) {
             rows.set(i64::try_from(deferred).unwrap_or(i64::MAX));
@@ -302,7 +302,7 @@ impl Metrics {
     }
 
     /// Tells how many endpoints are disabled.
-    pub(crate) fn endpoints_disabled(&self, endpoints: usize) {
+    pub(crate) fn endpoints_disabled(&self, endpoints: u64) {
         if let Ok(disabled) = self.families.endpoints_disabled.get_metric_with_label_values::<&str>(&[]) {
             disabled.set(i64::try_from(endpoints).unwrap_or(i64::MAX));
         }
@@ -313,6 +313,14 @@ impl Metrics {
         let labels = [group, topic, handler, reason.code()];
         if let Ok(letters) = self.families.dead_letters.get_metric_with_label_values(&labels) {
             letters.inc();
+        }
+    }
+
+    /// A dead-letter topic did not take a request of the outbox.
+    pub(crate) fn outbox_dead_letter_failed(&self, group: &str, topic: &str) {
+        if let Ok(failures) = self.families.dead_letter_failures.get_metric_with_label_values(&[group, topic])
+        {
+            failures.inc();
         }
     }
 

@@ -29,7 +29,7 @@ pub struct Status {
 }
 
 /// What waits in the outbox. Times are milliseconds since the Unix epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutboxStatus {
     /// Mails and deliveries that are not at their end.
     pub pending: u64,
@@ -39,6 +39,9 @@ pub struct OutboxStatus {
     pub oldest_due: Option<i64>,
     /// When the first of those that were put off is tried again.
     pub next_due: Option<i64>,
+    /// What keeps some of those from their end, in a line, with what to do.
+    #[serde(default)]
+    pub hindered: Option<String>,
 }
 
 /// The state of one group, as its driver reports it.

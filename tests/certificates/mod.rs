@@ -12,6 +12,17 @@ use openssl::x509::{X509, X509NameBuilder};
 
 /// Makes an authority, or a certificate of one, with its key. It is valid for two days.
 pub(crate) fn signed(name: &str, by: Option<(&X509, &PKey<Private>)>) -> (X509, PKey<Private>) {
+    valid(name, by, (0, 2))
+}
+
+/// Makes one that is valid from a day to another, counted from now.
+pub(crate) fn valid(
+    name: &str,
+    by: Option<(&X509, &PKey<Private>)>,
+    days: (i64, i64),
+) -> (X509, PKey<Private>) {
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
+    let at = |days: i64| Asn1Time::from_unix(now + days * 86_400).unwrap();
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
     let mut subject = X509NameBuilder::new().unwrap();
@@ -24,8 +35,8 @@ pub(crate) fn signed(name: &str, by: Option<(&X509, &PKey<Private>)>) -> (X509, 
     builder.set_subject_name(&subject).unwrap();
     builder.set_issuer_name(by.map_or(&*subject, |(authority, _)| authority.subject_name())).unwrap();
     builder.set_pubkey(&key).unwrap();
-    builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
-    builder.set_not_after(&Asn1Time::days_from_now(2).unwrap()).unwrap();
+    builder.set_not_before(&at(days.0)).unwrap();
+    builder.set_not_after(&at(days.1)).unwrap();
     if by.is_none() {
         builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
     } else {

@@ -140,24 +140,89 @@ async fn a_guid_that_comes_with_an_id_is_told() {
     assert_eq!(answer, SchemaAnswer::Found { text: "\"long\"".to_owned(), guid });
 }
 
-#[tokio::test]
-async fn references_that_go_round_or_lead_nowhere_are_an_outage_after_few_questions() {
-    const ROUND: &str = r#"{"schema": "{\"type\": \"record\", \"name\": \"A\", \"fields\": []}",
-        "references": [{"name": "A", "subject": "a", "version": 1}]}"#;
-    let round = always(200, ROUND).await;
-    let nowhere =
-        Host::start(
-            |seen| {
-                if seen.path.contains("/schemas/ids/") { status(200, &[], ROUND) } else { not_found() }
-            },
-        )
-        .await;
+/// A schema with these references, a subject each.
+fn referring(to: &[&str]) -> String {
+    let references: Vec<_> = to
+        .iter()
+        .map(|subject| format!(r#"{{"name": "A", "subject": "{subject}", "version": 1}}"#))
+        .collect();
+    format!(
+        r#"{{"schema": "{{\"type\": \"record\", \"name\": \"A\", \"fields\": []}}", "references": [{}]}}"#,
+        references.join(", ")
+    )
+}
 
-    let goes_round = asked(&round).await.unwrap_err();
+#[tokio::test]
+async fn references_that_go_round_make_a_schema_that_is_never_of_use_after_few_questions() {
+    let host = Host::start(|seen| {
+        let to = match seen.path.as_str() {
+            "/schemas/ids/7" => "a",
+            "/subjects/a/versions/1" => "b",
+            "/subjects/b/versions/1" => "a",
+            "/schemas/ids/8" | "/subjects/own/versions/1" => "own",
+            other => panic!("{other}"),
+        };
+        status(200, &[], &referring(&[to]))
+    })
+    .await;
+    let server = client(&host.url("/"));
+
+    let round = server.schema(SchemaRef::Id(7)).await;
+    let asked = host.seen().len();
+    let own = server.schema(SchemaRef::Id(8)).await;
+
+    let why = "its references go round: a version 1 refers to b version 1 refers to a version 1";
+    assert_eq!(round, Ok(SchemaAnswer::Unusable(why.to_owned())));
+    assert_eq!(asked, 3);
+    let why = "its references go round: own version 1 refers to own version 1";
+    assert_eq!(own, Ok(SchemaAnswer::Unusable(why.to_owned())));
+}
+
+#[tokio::test]
+async fn references_without_an_end_make_a_schema_that_is_never_of_use() {
+    // Each refers to the next.
+    let deep = Host::start(|seen| {
+        let last = seen.path.split('/').rev().find_map(|part| part.strip_prefix('n')).unwrap_or("0");
+        let next = last.parse::<u32>().unwrap() + 1;
+        status(200, &[], &referring(&[&format!("n{next}")]))
+    })
+    .await;
+    let many: Vec<_> = (0..1_000).map(|number| format!("n{number}")).collect();
+    let wide = Host::start(move |seen| {
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        status(200, &[], &referring(if seen.path.contains("/ids/") { &many } else { &[] }))
+    })
+    .await;
+
+    for host in [deep, wide] {
+        let answer = asked(&host).await;
+        let Ok(SchemaAnswer::Unusable(why)) = &answer else { panic!("{answer:?}") };
+        assert!(why.contains("more than 256, or lead further than 16"), "{why}");
+        assert!(host.seen().len() < 300, "{} questions", host.seen().len());
+    }
+}
+
+#[tokio::test]
+async fn references_that_are_shared_are_asked_for_once_and_those_that_are_not_there_are_an_outage() {
+    let shared = Host::start(|seen| {
+        let to: &[&str] = match seen.path.as_str() {
+            "/schemas/ids/7" => &["a", "b", "c"],
+            "/subjects/a/versions/1" | "/subjects/b/versions/1" => &["c"],
+            _ => &[],
+        };
+        status(200, &[], &referring(to))
+    })
+    .await;
+    let nowhere = Host::start(|seen| {
+        if seen.path.contains("/schemas/ids/") { status(200, &[], &referring(&["a"])) } else { not_found() }
+    })
+    .await;
+
+    let found = client(&shared.url("/")).schema(SchemaRef::Id(7)).await;
     let missing = asked(&nowhere).await.unwrap_err();
 
-    assert!(goes_round.contains("go round"), "{goes_round}");
-    assert!(round.seen().len() < 300, "{} questions", round.seen().len());
+    assert!(matches!(found, Ok(SchemaAnswer::Found { .. })), "{found:?}");
+    assert_eq!(shared.seen().len(), 4, "{:?}", shared.seen());
     assert!(missing.contains("a version 1 is referred to and not there"), "{missing}");
 }
 

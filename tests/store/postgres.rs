@@ -382,6 +382,43 @@ async fn old_rows_go_and_what_is_open_or_young_stays() {
 }
 
 #[tokio::test]
+async fn cleaning_that_fails_in_one_table_goes_on_in_the_others_and_says_so() {
+    let Some(bench) = OnPostgres::new() else { return };
+    let store = bench.open().await;
+    let (direct, connection) = tokio_postgres::connect(bench.url(), tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    direct
+        .batch_execute(&format!(
+            "SET search_path = {};
+            INSERT INTO positions VALUES ('g', 't', 0, 1, 10);
+            INSERT INTO attempts VALUES ('g', 't', 0, 8, 1, extract(epoch FROM now()));
+            INSERT INTO dedupe VALUES ('g', 'old', 1);
+            INSERT INTO fan_outs VALUES ('old', 'a', 'e', 1, NULL, 1);
+            CREATE FUNCTION kept() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RAISE EXCEPTION 'not from %', TG_TABLE_NAME; END $$;
+            CREATE TRIGGER kept BEFORE DELETE ON dedupe EXECUTE FUNCTION kept();
+            CREATE TRIGGER kept BEFORE DELETE ON fan_outs EXECUTE FUNCTION kept()",
+            bench.schema()
+        ))
+        .await
+        .unwrap();
+
+    let error = store.clean().await.unwrap_err();
+
+    assert!(error.to_string().contains("not from dedupe"), "{error}");
+    let left = async |table: &str| {
+        let rows = store.query(&format!("SELECT count(*) FROM {table}"), Vec::new()).await.unwrap();
+        format!("{rows:?}")
+    };
+    assert_eq!(left("attempts").await, "[[Integer(0)]]");
+    assert_eq!(
+        (left("dedupe").await, left("fan_outs").await),
+        ("[[Integer(1)]]".into(), "[[Integer(1)]]".into())
+    );
+    drop((direct, connection));
+}
+
+#[tokio::test]
 async fn who_has_nothing_to_announce_waits_for_nobody_who_subscribes() {
     let Some(bench) = OnPostgres::new() else { return };
     let store = bench.open().await;

@@ -172,7 +172,7 @@ async fn anything_happens(seed: u64, store: &AnyStore) {
                 let taken = store.take_due(at, 3, MINUTE).await.unwrap();
                 let rows: Vec<_> = taken.iter().map(|row| row.row).collect();
                 match random.u8(0..4) {
-                    0 => store.given_back(rows).await.unwrap(),
+                    0 => store.given_back(rows, 0).await.unwrap(),
                     // The relay dies before its mark.
                     1 => out.extend(taken),
                     _ => {

@@ -123,6 +123,31 @@ async fn old_ids_and_finished_attempts_are_removed_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn cleaning_that_fails_in_one_table_goes_on_in_the_others_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("postroom.db");
+    let store = SqliteStore::open(&path).unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other
+        .execute_batch(
+            "INSERT INTO positions VALUES ('g', 't', 0, 1, 10);
+            INSERT INTO attempts VALUES ('g', 't', 0, 8, 1, unixepoch());
+            INSERT INTO dedupe VALUES ('g', 'old', 1);
+            INSERT INTO fan_outs VALUES ('old', 'a', 'e', 1, NULL, 1);
+            CREATE TRIGGER kept BEFORE DELETE ON dedupe BEGIN SELECT RAISE(ABORT, 'not from dedupe'); END;
+            CREATE TRIGGER kept_too BEFORE DELETE ON fan_outs BEGIN SELECT RAISE(ABORT, 'not from fan_outs'); END",
+        )
+        .unwrap();
+
+    let error = store.clean().await.unwrap_err();
+
+    assert!(error.to_string().contains("not from dedupe"), "{error}");
+    assert_eq!(count(&store, "SELECT count(*) FROM attempts").await, 0);
+    assert_eq!(count(&store, "SELECT count(*) FROM dedupe").await, 1);
+    assert_eq!(count(&store, "SELECT count(*) FROM fan_outs").await, 1);
+}
+
+#[tokio::test]
 async fn operator_moves_a_position_and_fences_its_owner() {
     let store = SqliteStore::in_memory().unwrap();
     let mut owner = store.claim(GROUP, &place(0)).await.unwrap();

@@ -3,9 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
+use openssl::pkey::{PKey, Private};
+use openssl::x509::X509;
 use postroom::adapters::store::{AnyStore, PostgresSettings, PostgresStore};
 use postroom::config::{Sources, load};
-use postroom::ports::StoreError;
+use postroom::core::{Partition, Topic, TopicPartition};
+use postroom::ports::{Claim, Store as _, StoreError};
 
 use crate::certificates::signed;
 use crate::server::{Server, settings};
@@ -14,47 +17,60 @@ use crate::server::{Server, settings};
 struct Guarded {
     server: Server,
     folder: tempfile::TempDir,
+    authority: (X509, PKey<Private>),
 }
 
 impl Guarded {
     async fn start() -> Option<Self> {
         let server = Server::start()?;
         let folder = tempfile::tempdir().unwrap();
-        let (authority, authority_key) = signed("The authority", None);
+        let authority = signed("The authority", None);
         let (other, _) = signed("Another authority", None);
-        let (certificate, key) = signed("localhost", Some((&authority, &authority_key)));
-        std::fs::write(folder.path().join("authority.pem"), authority.to_pem().unwrap()).unwrap();
+        std::fs::write(folder.path().join("authority.pem"), authority.0.to_pem().unwrap()).unwrap();
         std::fs::write(folder.path().join("other.pem"), other.to_pem().unwrap()).unwrap();
-        let (direct, connection) = tokio_postgres::connect(&server.url, tokio_postgres::NoTls).await.unwrap();
-        let connection = tokio::spawn(connection);
-        let data: String = direct.query_one("SHOW data_directory", &[]).await.unwrap().get(0);
+        let guarded = Self { server, folder, authority };
         let rules = "hostssl all clerk 127.0.0.1/32 scram-sha-256\nhost all postroom 127.0.0.1/32 trust\n";
-        let pem = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        // Files that the server writes are its own, as it demands of its key.
-        for (name, text) in [
-            ("server.crt", pem(certificate.to_pem().unwrap())),
-            ("server.key", pem(key.private_key_to_pem_pkcs8().unwrap())),
-            ("pg_hba.conf", rules.to_owned()),
-        ] {
-            let text = text.trim();
-            let lines = format!("SELECT unnest(string_to_array('{text}', E'\\n'))");
-            let program = format!("umask 077; cat >{data}/{name}");
-            direct.batch_execute(&format!("COPY ({lines}) TO PROGRAM '{program}'")).await.unwrap();
-        }
-        direct
-            .batch_execute(
+        guarded.written("pg_hba.conf", rules).await;
+        guarded.shows(&guarded.authority).await;
+        guarded
+            .does(&[
                 "SET password_encryption = 'scram-sha-256'; CREATE ROLE clerk LOGIN PASSWORD 's3cret';
                  GRANT CREATE ON DATABASE postgres TO clerk",
-            )
-            .await
-            .unwrap();
-        direct.batch_execute("ALTER SYSTEM SET ssl = on").await.unwrap();
-        direct.batch_execute("SELECT pg_reload_conf()").await.unwrap();
-        drop(direct);
-        connection.await.unwrap().unwrap();
-        let guarded = Self { server, folder };
+                "ALTER SYSTEM SET ssl = on",
+                "SELECT pg_reload_conf()",
+            ])
+            .await;
         while !guarded.has_tls().await {}
         Some(guarded)
+    }
+
+    /// From its next connections on it shows a certificate for `localhost` of this authority; those that are there end.
+    async fn shows(&self, (authority, key): &(X509, PKey<Private>)) {
+        let (certificate, key) = signed("localhost", Some((authority, key)));
+        let pem = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        self.written("server.crt", &pem(certificate.to_pem().unwrap())).await;
+        self.written("server.key", &pem(key.private_key_to_pem_pkcs8().unwrap())).await;
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'clerk'";
+        self.does(&["SELECT pg_reload_conf()", end]).await;
+    }
+
+    /// Lets the server write a file, so that it is its own, as it demands of its key.
+    async fn written(&self, name: &str, text: &str) {
+        let text = text.trim();
+        let lines = format!("SELECT unnest(string_to_array('{text}', E'\\n'))");
+        let program = format!("umask 077; cat >{name}");
+        self.does(&[&format!("COPY ({lines}) TO PROGRAM '{program}'")]).await;
+    }
+
+    async fn does(&self, statements: &[&str]) {
+        let (direct, connection) =
+            tokio_postgres::connect(&self.server.url, tokio_postgres::NoTls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        for statement in statements {
+            direct.batch_execute(statement).await.unwrap();
+        }
+        drop(direct);
+        connection.await.unwrap().unwrap();
     }
 
     /// What a connection is told that is made now.
@@ -181,6 +197,42 @@ async fn server_without_tls_is_a_wrong_configuration_where_tls_is_required() {
             "{sslmode}: {error:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn certificate_that_is_bad_in_mid_run_is_an_outage_until_it_is_mended() {
+    let Some(guarded) = Guarded::start().await else { return };
+    let url = guarded.url("localhost", "verify-full", Some("authority.pem"));
+    let place = TopicPartition::new(Topic::new("t"), Partition(0));
+    let store = connected(&url, Some("s3cret")).await.unwrap();
+    // Until it is as wished; whatever comes before is an outage and no reason to end.
+    let until = async |wished: &dyn Fn(&Result<Claim, StoreError>) -> bool| loop {
+        let claim = store.claim("g", &place).await;
+        assert!(matches!(claim, Ok(_) | Err(StoreError::Away(_))), "{claim:?}");
+        if wished(&claim) {
+            break;
+        }
+        tokio::task::yield_now().await;
+    };
+    let untrusted = |claim: &Result<Claim, StoreError>| {
+        claim.as_ref().is_err_and(|error| error.to_string().contains("no longer trusted"))
+    };
+    until(&Result::is_ok).await;
+
+    let other = signed("Another authority", None);
+    guarded.shows(&other).await;
+    until(&untrusted).await;
+    guarded.shows(&guarded.authority).await;
+    until(&Result::is_ok).await;
+    // A new authority, at first on one side alone.
+    guarded.shows(&other).await;
+    until(&untrusted).await;
+    std::fs::write(guarded.file("authority.pem"), other.0.to_pem().unwrap()).unwrap();
+    until(&Result::is_ok).await;
+
+    let anew = guarded.url("localhost", "verify-full", Some("other.pem"));
+    let at_the_start = connected(&anew, Some("s3cret")).await;
+    assert!(matches!(at_the_start, Err(StoreError::Unusable(_))), "{at_the_start:?}");
 }
 
 /// A server that goes in the middle of the greeting comes back.

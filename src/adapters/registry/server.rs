@@ -1,5 +1,6 @@
 //! A registry server that speaks Confluent's REST dialect: Confluent's own, Karapace, Apicurio under `/apis/ccompat/v7`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -121,6 +122,9 @@ pub enum ServerError {
     /// The name stands for a schema of another language.
     #[error("{0}")]
     Foreign(String),
+    /// The schema can never be put together: its references go round, or are too many.
+    #[error("the schema cannot be used: {0}")]
+    Unusable(String),
 }
 
 impl RegistryServer {
@@ -194,22 +198,42 @@ impl RegistryServer {
             .map_err(|error| ServerError::Away(format!("{name} is not JSON: {error}")))
     }
 
-    /// Returns the schemas referred to, those that others need first.
+    /// Returns the schemas referred to, each once, those that others need first.
     async fn referenced(&self, references: &[Reference]) -> Result<Vec<String>, ServerError> {
-        let mut waiting: Vec<(Reference, usize)> = references.iter().map(|one| (one.clone(), 1)).collect();
+        let mut waiting: Vec<Visit> = references.iter().cloned().map(Visit::Begin).collect();
+        let mut asked = BTreeSet::new();
+        let mut open: Vec<(String, u32)> = Vec::new();
         let mut found = Vec::new();
-        while let Some((reference, depth)) = waiting.pop() {
-            if depth > DEEPEST || found.len() >= MOST {
-                return Err(ServerError::Refused("its references are too many, or go round".to_owned()));
+        while let Some(visit) = waiting.pop() {
+            let reference = match visit {
+                Visit::Begin(reference) => reference,
+                Visit::End(text) => {
+                    open.pop();
+                    found.push(text);
+                    continue;
+                }
+            };
+            let Reference { subject, version, .. } = reference;
+            let place = (subject, version);
+            if let Some(at) = open.iter().position(|one| *one == place) {
+                return Err(ServerError::Unusable(round(open.get(at..).unwrap_or_default())));
             }
-            let version = reference.version.to_string();
-            let path = ["subjects", &reference.subject, "versions", &version].map(str::to_owned);
-            let missing = || format!("{} version {version} is referred to and not there", reference.subject);
+            if !asked.insert(place.clone()) {
+                continue;
+            }
+            if open.len() >= DEEPEST || asked.len() > MOST {
+                return Err(ServerError::Unusable(format!(
+                    "its references are more than {MOST}, or lead further than {DEEPEST}"
+                )));
+            }
+            let (subject, version) = (place.0.as_str(), place.1.to_string());
+            let path = ["subjects", subject, "versions", &version].map(str::to_owned);
+            let missing = || format!("{subject} version {version} is referred to and not there");
             let other: Registered = self.get(&path).await?.ok_or_else(|| ServerError::Away(missing()))?;
-            waiting.extend(other.references.iter().map(|one| (one.clone(), depth + 1)));
-            found.push(other.schema);
+            open.push(place);
+            waiting.push(Visit::End(other.schema));
+            waiting.extend(other.references.into_iter().map(Visit::Begin));
         }
-        found.reverse();
         Ok(found)
     }
 
@@ -230,9 +254,12 @@ impl RegistryServer {
                 Ok(Some(_)) => RegistryAnswer::Ok,
                 Ok(None) => RegistryAnswer::NotFound,
                 Err(ServerError::Unauthorised(_)) => RegistryAnswer::Unauthorised,
-                Err(ServerError::Refused(_) | ServerError::Unregistered { .. } | ServerError::Foreign(_)) => {
-                    RegistryAnswer::Refused
-                }
+                Err(
+                    ServerError::Refused(_)
+                    | ServerError::Unregistered { .. }
+                    | ServerError::Foreign(_)
+                    | ServerError::Unusable(_),
+                ) => RegistryAnswer::Refused,
                 Err(ServerError::Away(_)) => RegistryAnswer::Away,
             });
         }
@@ -315,6 +342,7 @@ impl SchemaSource for RegistryServer {
                 Ok(Some((text, guid))) => Ok(SchemaAnswer::Found { text, guid }),
                 Ok(None) => Ok(SchemaAnswer::Unknown),
                 Err(ServerError::Foreign(why)) => Ok(SchemaAnswer::Foreign(why)),
+                Err(ServerError::Unusable(why)) => Ok(SchemaAnswer::Unusable(why)),
                 // It says itself that it is the registry.
                 Err(ServerError::Away(why)) => Err(RegistryAway(why)),
                 Err(error) => Err(RegistryAway(error.to_string())),
@@ -334,6 +362,21 @@ fn elsewhere(status: StatusCode, answer: &Response) -> String {
         ),
         None => format!("{status}: a redirection, which is not followed"),
     }
+}
+
+/// A step on the way through references.
+enum Visit {
+    /// It is to be asked for.
+    Begin(Reference),
+    /// All that this text refers to is found.
+    End(String),
+}
+
+/// Says which references lead back to themselves.
+fn round(open: &[(String, u32)]) -> String {
+    let again = open.first();
+    let names = open.iter().chain(again).map(|(subject, version)| format!("{subject} version {version}"));
+    format!("its references go round: {}", names.collect::<Vec<_>>().join(" refers to "))
 }
 
 /// A registry says which of its things is not there; anything else that has no such path is no registry.

@@ -179,7 +179,7 @@ impl AnyStore {
     /// Removes what nobody will ask for again; the store does so by itself each hour. Returns how many rows went.
     ///
     /// # Errors
-    /// As the store's.
+    /// That of the first step that failed; the others were done all the same.
     pub async fn clean(&self) -> Result<usize, StoreError> {
         ask!(self, store => store.clean().await)
     }
@@ -249,8 +249,8 @@ impl Outbox for AnyStore {
         ask!(self, store => store.published(rows, now, patience))
     }
 
-    fn given_back(&self, rows: Vec<i64>) -> StoreFuture<'_, ()> {
-        ask!(self, store => store.given_back(rows))
+    fn given_back(&self, rows: Vec<i64>, not_before: i64) -> StoreFuture<'_, ()> {
+        ask!(self, store => store.given_back(rows, not_before))
     }
 
     fn given_up(&self, row: i64, now: i64, why: &str) -> StoreFuture<'_, ()> {
@@ -310,6 +310,10 @@ impl Endpoints for AnyStore {
 
     fn endpoints(&self) -> StoreFuture<'_, Vec<Endpoint>> {
         ask!(self, store => store.endpoints())
+    }
+
+    fn disabled_endpoints(&self) -> StoreFuture<'_, u64> {
+        ask!(self, store => store.disabled_endpoints())
     }
 
     fn put_endpoint(&self, endpoint: Endpoint) -> StoreFuture<'_, ()> {

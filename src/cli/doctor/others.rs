@@ -73,9 +73,10 @@ fn refused(error: &ServerError) -> Finding {
             ServerError::Unauthorised(_) => {
                 "correct registry.username and registry.password_file, or registry.token_file"
             }
-            ServerError::Refused(_) | ServerError::Unregistered { .. } | ServerError::Foreign(_) => {
-                "correct registry.url"
-            }
+            ServerError::Refused(_)
+            | ServerError::Unregistered { .. }
+            | ServerError::Foreign(_)
+            | ServerError::Unusable(_) => "correct registry.url",
         },
     )
 }

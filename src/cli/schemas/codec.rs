@@ -83,6 +83,7 @@ impl Reading {
             }
             Ok(None) => format!("the registry has no schema with {name}"),
             Err(ServerError::Foreign(why)) => why,
+            Err(ServerError::Unusable(why)) => format!("the schema with {name} cannot be used: {why}"),
             Err(error) => return Err(error.into()),
         };
         self.hopeless.borrow_mut().insert(name, why);

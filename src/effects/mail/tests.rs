@@ -125,6 +125,10 @@ impl Endpoints for InMemory {
         Box::pin(async { unasked() })
     }
 
+    fn disabled_endpoints(&self) -> StoreFuture<'_, u64> {
+        Box::pin(async { unasked() })
+    }
+
     fn put_endpoint(&self, _endpoint: Endpoint) -> StoreFuture<'_, ()> {
         Box::pin(async { unasked() })
     }

@@ -5,6 +5,7 @@ use postroom_core::{FetchEpoch, Generation, Input, Record};
 use super::Driver;
 use crate::event::RawRecord;
 use crate::ports::EdgeEvent;
+use crate::runtime::letters::Request;
 
 impl Driver {
     pub(super) fn take_edge_event(&mut self, event: EdgeEvent) {
@@ -18,23 +19,22 @@ impl Driver {
                 self.tell(Input::Assigned { partition, generation, start, finished });
             }
             EdgeEvent::Input(input) => {
-                self.observer.told(self.now, &input);
-                self.take_input(input);
+                let request = self.observer.told(self.now, &input);
+                self.take_input(input, request);
             }
             // Ends the loop before it comes here.
             EdgeEvent::Stopped(_) => {}
         }
     }
 
-    fn take_input(&mut self, input: Input<RawRecord>) {
+    fn take_input(&mut self, input: Input<RawRecord>, request: Option<Request>) {
         if let Input::Records { generation, epoch, records } = input {
             self.untold += records.len();
             self.take_records(generation, epoch, records);
         } else if let Input::DeadLettered { ticket } = input
-            && let Some(claim) = self.held.get(&ticket.generation)
-            && self.claims.pass(ticket, claim)
+            && self.claims.pass(ticket, self.held.get(&ticket.generation), request)
         {
-            // Told when the store's position is past it.
+            // Told when the store knows of it: a drain waits until then.
         } else {
             self.tell(input);
         }

@@ -1,5 +1,7 @@
 //! Requests that can never be published: each becomes a dead letter of the group that would have carried it out.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use postroom_core::{
@@ -13,7 +15,7 @@ use crate::config::Config;
 use crate::event::{
     EventRecord, MailRequested, RawBatchBuilder, RawHeader, RawParts, RawRecord, WebhookRequested,
 };
-use crate::kafka::DeadLetterRoute;
+use crate::kafka::{DeadLetterRoute, PublishError};
 use crate::ports::Request;
 
 /// Where the dead letters of the outbox go.
@@ -97,5 +99,88 @@ impl Hopeless {
             failing_for: Duration::ZERO,
             payload: batch.finish().pop()?,
         })
+    }
+}
+
+/// Dead-letter topics that did not take the last letter, and when each is tried again. Times are milliseconds since the
+/// Unix epoch.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(Mutex<BTreeMap<String, Refusal>>);
+
+#[derive(Debug)]
+struct Refusal {
+    why: String,
+    pause: Duration,
+    again_at: i64,
+}
+
+impl Refusals {
+    /// Returns when a topic is tried again; `None` where it may be tried now.
+    pub(super) fn again_at(&self, topic: &str, now: i64) -> Option<i64> {
+        self.lock().get(topic).map(|refusal| refusal.again_at).filter(|at| *at > now)
+    }
+
+    /// A topic did not take a letter: says so, and returns when it is tried again. Each time it takes twice as long, up to
+    /// a minute.
+    pub(super) fn refused(&self, group: &str, topic: &str, error: &PublishError, now: i64) -> i64 {
+        let why = match error {
+            PublishError::NoSuchTopic(_) => format!("{error}: run `postroom topics apply`"),
+            PublishError::NotAuthorised { .. }
+            | PublishError::TooLarge(_)
+            | PublishError::Refused(_)
+            | PublishError::TimedOut(_)
+            | PublishError::Failed { .. } => error.to_string(),
+        };
+        let mut refusals = self.lock();
+        let pause = refusals.get(topic).map_or(FIRST_PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
+        let again_at = now.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
+        tracing::warn!(
+            group,
+            topic,
+            error = why,
+            again_in_seconds = pause.as_secs(),
+            "requests that can never be published wait, because their dead letters are not taken"
+        );
+        let hindered = format!("dead letters of {group} are not taken: {why}");
+        refusals.insert(topic.to_owned(), Refusal { why: hindered, pause, again_at });
+        again_at
+    }
+
+    /// A topic takes letters.
+    pub(super) fn taken(&self, topic: &str) {
+        self.lock().remove(topic);
+    }
+
+    /// Says in a line what keeps requests from their ends; `None` where nothing does.
+    pub(super) fn told(&self) -> Option<String> {
+        let refusals = self.lock();
+        let lines: Vec<_> = refusals.values().map(|refusal| refusal.why.as_str()).collect();
+        (!lines.is_empty()).then(|| lines.join("; "))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Refusal>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_that_refuses_is_tried_less_and_less_often_and_forgotten_when_it_takes_one() {
+        let refusals = Refusals::default();
+        let missing = PublishError::NoSuchTopic("dlq.g.t".to_owned());
+
+        let waits: Vec<_> = (0..8).map(|_| refusals.refused("g", "dlq.g.t", &missing, 0)).collect();
+
+        assert_eq!(waits, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+        assert_eq!(refusals.again_at("dlq.g.t", 59_999), Some(60_000));
+        assert_eq!((refusals.again_at("dlq.g.t", 60_000), refusals.again_at("dlq.g.u", 0)), (None, None));
+        refusals.taken("dlq.g.t");
+        assert_eq!((refusals.told(), refusals.refused("g", "dlq.g.t", &missing, 0)), (None, 1_000));
     }
 }

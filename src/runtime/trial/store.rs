@@ -157,6 +157,10 @@ impl Endpoints for Flaky {
         self.inner.endpoints()
     }
 
+    fn disabled_endpoints(&self) -> StoreFuture<'_, u64> {
+        self.inner.disabled_endpoints()
+    }
+
     fn put_endpoint(&self, endpoint: Endpoint) -> StoreFuture<'_, ()> {
         self.inner.put_endpoint(endpoint)
     }

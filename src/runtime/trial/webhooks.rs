@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
 use postroom_core::{Attempt, Ordering as RecordOrder};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use self::web_host::{Host, Script, Seen, status};
 use super::*;
@@ -49,6 +49,8 @@ struct Ledgered {
     away: Arc<Mutex<u32>>,
     /// How many units it does not take, from now on.
     no_units: Arc<Mutex<u32>>,
+    /// Closed while it keeps those waiting who tell it of dead letters.
+    letters: Arc<Semaphore>,
 }
 
 impl Ledgered {
@@ -136,12 +138,15 @@ impl Ledger for Ledgered {
     }
 
     fn died<'a>(&'a self, id: &'a str, _: i64, why: &'a str) -> StoreFuture<'a, ()> {
-        self.change(id, |row| {
-            row.held_until = None;
-            row.reply = why.to_owned();
-            row.ending = Some(RequestEnding::Dead);
-        });
-        Box::pin(async { Ok(()) })
+        Box::pin(async {
+            let _waited = self.letters.acquire().await.unwrap();
+            self.change(id, |row| {
+                row.held_until = None;
+                row.reply = why.to_owned();
+                row.ending = Some(RequestEnding::Dead);
+            });
+            Ok(())
+        })
     }
 }
 
@@ -206,6 +211,10 @@ impl Endpoints for Ledgered {
         self.inner.endpoints()
     }
 
+    fn disabled_endpoints(&self) -> StoreFuture<'_, u64> {
+        self.inner.disabled_endpoints()
+    }
+
     fn put_endpoint(&self, endpoint: Endpoint) -> StoreFuture<'_, ()> {
         self.inner.put_endpoint(endpoint)
     }
@@ -263,7 +272,8 @@ impl Mailroom {
             .backoff(Duration::from_millis(1), Duration::from_millis(5));
         let inner = SqliteStore::in_memory().unwrap();
         let rows = watch::Sender::new(BTreeMap::new());
-        let store = Ledgered { inner, rows, away: Arc::default(), no_units: Arc::default() };
+        let letters = Arc::new(Semaphore::new(1));
+        let store = Ledgered { inner, rows, away: Arc::default(), no_units: Arc::default(), letters };
         let codec = Codec::new(Limits::default());
         let config = load(&Sources::default()).unwrap().config;
         let desk = Desk::new(&group, "test.", codec.clone(), Arc::new(store.clone()));
@@ -442,6 +452,30 @@ async fn what_an_endpoint_refuses_is_a_dead_letter_at_once() {
     }
     assert_eq!(host.seen().len(), 5, "no redirect was followed");
     room.end().await;
+}
+
+#[tokio::test]
+async fn a_drain_waits_until_the_store_knows_of_a_dead_letter_but_not_beyond_its_deadline() {
+    for (within, waits) in [(PATIENCE, true), (Duration::from_millis(50), false)] {
+        let mut room = Mailroom::start();
+        let host = by_path().await;
+        room.subscribe("strict", host.url("/404")).await;
+        let away = Arc::clone(&room.store.letters).acquire_owned().await.unwrap();
+        room.publish(&[("strict".to_owned(), "d1".to_owned())]);
+        room.edge.until(|asked| asked.iter().any(|one| matches!(one, Asked::Letter { .. }))).await;
+
+        room.control.send(Control::Drain { within }).unwrap();
+        let patience = if waits { Duration::from_millis(200) } else { PATIENCE };
+        let ended = tokio::time::timeout(patience, &mut room.driver).await;
+        assert_eq!(ended.is_ok(), !waits);
+
+        if waits {
+            drop(away);
+            assert_eq!(tokio::time::timeout(PATIENCE, room.driver).await.unwrap().unwrap(), Ending::Drained);
+            assert_eq!(room.store.row("d1").ending, Some(RequestEnding::Dead));
+            assert!(room.edge.asked().contains(&Asked::Commit(deliveries(), Offset(1))));
+        }
+    }
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ pub async fn are_kept_as_they_were_put<B: Bench>(bench: &B) {
 /// Where the store breaks its contract.
 pub async fn are_disabled_once_and_removed<B: Bench>(bench: &B) {
     let store = bench.open().await;
+    let others = store.disabled_endpoints().await.expect("a number");
     store.put_endpoint(endpoint("ends")).await.expect("it is put");
     store.put_endpoint(endpoint("stays")).await.expect("it is put");
 
@@ -45,12 +46,14 @@ pub async fn are_disabled_once_and_removed<B: Bench>(bench: &B) {
     store.disable_endpoint("ends", 200, "second").await.expect("it is left as it is");
     store.disable_endpoint("ends-not", 300, "nobody").await.expect("nobody is disabled");
 
+    assert_eq!(store.disabled_endpoints().await, Ok(others + 1), "one, however often");
     let disabled = Endpoint { disabled: Some((100, "first".to_owned())), ..endpoint("ends") };
     assert_eq!(store.endpoint("ends").await, Ok(Some(disabled)));
     assert_eq!(store.endpoint("stays").await, Ok(Some(endpoint("stays"))));
     assert_eq!(store.endpoint("ends-not").await, Ok(None));
     assert_eq!(store.remove_endpoint("ends").await, Ok(true));
     assert_eq!(store.remove_endpoint("ends").await, Ok(false));
+    assert_eq!(store.disabled_endpoints().await, Ok(others));
     assert_eq!(store.endpoint("ends").await, Ok(None));
     // Enabled again is put again.
     store.disable_endpoint("stays", 100, "a while").await.expect("it is disabled");

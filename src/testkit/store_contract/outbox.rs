@@ -64,7 +64,7 @@ where
     assert_eq!((comments(&second), comments(&third)), (vec!["line-2"], vec!["line-3"]));
 }
 
-/// A row belongs to the relay that took it until its lease ends, and at once to others when it is given back.
+/// A row belongs to the relay that took it until its lease ends, and to others from the time for which it is given back.
 ///
 /// # Panics
 /// Where the store breaks its contract.
@@ -79,10 +79,11 @@ where
     let taken = take(&store, now, "lease").await;
     let meanwhile = take(&other, now + 59_999, "lease").await;
     let after = take(&other, now + 60_000, "lease").await;
-    other.given_back(rows(&after)).await.expect("it is given back");
-    let back = take(&store, now + 60_000, "lease").await;
+    other.given_back(rows(&after), now + 61_000).await.expect("it is given back");
+    let early = take(&store, now + 60_999, "lease").await;
+    let back = take(&store, now + 61_000, "lease").await;
 
-    assert_eq!((taken.len(), meanwhile.len()), (1, 0));
+    assert_eq!((taken.len(), meanwhile.len(), early.len()), (1, 0, 0));
     assert_eq!((&after, &back), (&taken, &taken));
 }
 
@@ -349,7 +350,7 @@ pub(super) async fn take<S: Outbox>(store: &S, now: i64, name: &str) -> Vec<DueR
     let taken = store.take_due(now, 10_000, MINUTE).await.expect("it answers");
     let (mine, others): (Vec<_>, Vec<_>) =
         taken.into_iter().partition(|row| recipient(row).starts_with(name));
-    store.given_back(rows(&others)).await.expect("it answers");
+    store.given_back(rows(&others), 0).await.expect("it answers");
     mine
 }
 

@@ -33,11 +33,25 @@ pub(super) struct Kept {
 }
 
 /// Removes ids, attempts, requests, announcements and notifications that are old enough, attempts below their position,
-/// and subscriptions of people who are gone; withdraws mails that never got an address. Returns how many rows went. Each step is a transaction of its own, so that nobody waits long.
+/// and subscriptions of people who are gone; withdraws mails that never got an address. Returns how many rows went. Each step is a
+/// transaction of its own, so that nobody waits long, and one that fails does not keep the others from being done.
+///
+/// # Errors
+/// That of the first step that failed, after all.
 pub(super) async fn clean(store: &PostgresStore, kept: Kept) -> Result<usize, StoreError> {
     let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX).min(i64::MAX / 2_000);
     let mut removed = 0;
-    while in_transaction!(store, tx => withdraw_without_address(&tx))? > 0 {}
+    let mut failed = Ok(());
+    loop {
+        match in_transaction!(store, tx => withdraw_without_address(&tx)) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => {
+                failed = Err(error);
+                break;
+            }
+        }
+    }
     let retained = [
         OLD_IDS,
         OLD_ATTEMPTS,
@@ -53,15 +67,24 @@ pub(super) async fn clean(store: &PostgresStore, kept: Kept) -> Result<usize, St
     ];
     let retained = retained.map(|sql| (sql, kept.retention));
     for (sql, span) in retained.into_iter().chain(kept.notifications.map(|span| (OLD_NOTIFICATIONS, span))) {
-        loop {
-            let gone = step(store, sql, seconds(span)).await.map_err(Trouble::told)?;
-            removed += usize::try_from(gone).unwrap_or(usize::MAX);
-            if gone < STEP {
-                break;
-            }
+        match all_of(store, sql, seconds(span)).await {
+            Ok(gone) => removed += gone,
+            Err(trouble) => failed = failed.and_then(|()| Err(trouble.told())),
         }
     }
-    Ok(removed)
+    failed.map(|()| removed)
+}
+
+/// Repeats a statement until it finds no more.
+async fn all_of(store: &PostgresStore, sql: &str, seconds: i64) -> Result<usize, Trouble> {
+    let mut removed = 0;
+    loop {
+        let gone = step(store, sql, seconds).await?;
+        removed += usize::try_from(gone).unwrap_or(usize::MAX);
+        if gone < STEP {
+            return Ok(removed);
+        }
+    }
 }
 
 /// Mails that have waited for an address, or behind one that does, for as long as a mail is tried are no longer wanted.

@@ -32,7 +32,8 @@ pub(super) fn pool(url: &str, settings: &PostgresSettings) -> Result<Pool, Store
     config.options(options);
     let tls = connector(protection, root.as_deref())?;
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let connect = Here { tls: MakeTlsConnector::new(tls), runtime: Handle::try_current().ok() };
+    let runtime = Handle::try_current().ok();
+    let connect = Here { tls: MakeTlsConnector::new(tls), protection, root, runtime };
     let manager = Manager::from_connect(config, connect, recycling);
     Pool::builder(manager)
         .max_size(settings.connections.max(2))
@@ -46,7 +47,10 @@ pub(super) fn pool(url: &str, settings: &PostgresSettings) -> Result<Pool, Store
 /// Connects on the runtime that the pool was made on, whoever asks: a connection that was made on the handlers' would stand still
 /// for everybody while handlers block it.
 struct Here {
+    /// By the authorities as they were at the start.
     tls: MakeTlsConnector,
+    protection: Protection,
+    root: Option<PathBuf>,
     runtime: Option<Handle>,
 }
 
@@ -54,7 +58,10 @@ type Connected = Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres
 
 impl Connect for Here {
     fn connect(&self, config: &tokio_postgres::Config) -> BoxFuture<'_, Connected> {
-        let (config, tls) = (config.clone(), self.tls.clone());
+        // Authorities may have been replaced, together with the server's certificate.
+        let renewed = self.root.as_deref().and_then(|root| connector(self.protection, Some(root)).ok());
+        let tls = renewed.map_or_else(|| self.tls.clone(), MakeTlsConnector::new);
+        let config = config.clone();
         let connecting = async move {
             let (client, connection) = config.connect(tls).await?;
             let task = tokio::spawn(async move {
@@ -170,4 +177,27 @@ fn connector(protection: Protection, root: Option<&std::path::Path>) -> Result<T
         Protection::Full => {}
     }
     builder.build().map_err(|error| StoreError::Unusable(format!("no TLS: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_an_address_that_cannot_be_read_shows_nothing_of_its_password() {
+        for url in [
+            "postgres://me:hun?ter@db/blog",
+            "postgres://me:hun/ter?hunter@db/blog",
+            "postgres://me:hun#ter%zz@db/blog",
+            "postgres://me:x@db:hunter/blog",
+            "postgres://me:hun=ter&hunter@db/blog",
+            "postgres://db/blog?hunter=1&password=hunter",
+            "postgres://me@db/blog?pass%77ord=hun%zzter",
+        ] {
+            let refused = Address::parse(url).map(drop);
+            let said = refused.err().map(|error| error.to_string()).unwrap_or_default();
+
+            assert!(!said.contains("hun") && !said.contains("ter"), "{url}: {said}");
+        }
+    }
 }

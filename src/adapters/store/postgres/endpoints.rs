@@ -20,6 +20,10 @@ impl Endpoints for PostgresStore {
         Box::pin(async move { in_snapshot!(self, tx => all(&tx)) })
     }
 
+    fn disabled_endpoints(&self) -> StoreFuture<'_, u64> {
+        Box::pin(async move { in_snapshot!(self, tx => disabled(&tx)) })
+    }
+
     fn put_endpoint(&self, endpoint: Endpoint) -> StoreFuture<'_, ()> {
         Box::pin(async move { in_transaction!(self, tx => put(&tx, &endpoint)) })
     }
@@ -58,6 +62,12 @@ async fn all(tx: &Transaction<'_>) -> Result<Vec<Endpoint>, Trouble> {
     Ok(tx.query(&statement, &[]).await?.iter().map(endpoint).collect::<Result<_, _>>()?)
 }
 
+async fn disabled(tx: &Transaction<'_>) -> Result<u64, Trouble> {
+    let statement = tx.prepare_cached(DISABLED).await?;
+    let count: i64 = tx.query_one(&statement, &[]).await?.try_get(0)?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
 async fn failed(tx: &Transaction<'_>, id: &str, now: i64, from: i64) -> Result<i64, Trouble> {
     let statement = tx.prepare_cached(FAILED).await?;
     let since = tx.query_opt(&statement, &[&id, &now, &from]).await?.map(|row| row.try_get(0)).transpose()?;
@@ -94,6 +104,8 @@ macro_rules! columns {
 }
 const ONE: &str = columns!("WHERE id = $1");
 const ALL: &str = columns!("ORDER BY id");
+
+const DISABLED: &str = "SELECT count(*) FROM webhooks WHERE disabled_at IS NOT NULL";
 
 const PUT: &str =
     "INSERT INTO webhooks (id, url, secrets, types, created_at, disabled_at, disabled_why, failing_since)

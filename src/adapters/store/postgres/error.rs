@@ -116,6 +116,19 @@ pub(super) fn connecting(error: &tokio_postgres::Error) -> Trouble {
     }
 }
 
+/// Classes an error of a connection that is made anew, when one has been taken before: a server whose certificate is not
+/// in order may get another one, and is away until then.
+pub(super) fn connecting_again(error: PoolError) -> Trouble {
+    if let PoolError::Backend(error) = &error
+        && error.code().is_none()
+        && error.to_string().starts_with(NO_TLS)
+    {
+        let why = "the database is no longer trusted, as it was before: mend its certificate or sslrootcert";
+        return StoreError::Away(format!("{why} ({})", text(error))).into();
+    }
+    error.into()
+}
+
 /// Says whether the two sides talked to each other and will not agree the next time either: no password, no TLS, a
 /// certificate that is not trusted. The driver names the kind of an error only in its words.
 fn is_refusal(error: &tokio_postgres::Error) -> bool {
@@ -165,8 +178,8 @@ fn text(error: &tokio_postgres::Error) -> String {
 const CONFLICTS: [SqlState; 3] =
     [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED, SqlState::TRANSACTION_ROLLBACK];
 
-const REFUSALS: [&str; 3] =
-    ["error performing TLS handshake", "authentication error", "invalid configuration"];
+const NO_TLS: &str = "error performing TLS handshake";
+const REFUSALS: [&str; 3] = [NO_TLS, "authentication error", "invalid configuration"];
 
 const WRONG_LOGIN: [SqlState; 3] =
     [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION, SqlState::UNDEFINED_DATABASE];

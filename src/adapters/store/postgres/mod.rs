@@ -321,7 +321,7 @@ impl PostgresStore {
     /// many rows went.
     ///
     /// # Errors
-    /// As the store's.
+    /// That of the first step that failed; the others were done all the same.
     pub async fn clean(&self) -> Result<usize, StoreError> {
         cleaning::clean(self, self.inner.kept).await
     }
@@ -332,7 +332,7 @@ impl PostgresStore {
     }
 
     async fn client(&self) -> Result<Client, Trouble> {
-        Ok(self.inner.pool.get().await?)
+        self.inner.pool.get().await.map_err(error::connecting_again)
     }
 
     async fn claim_row(&self, group: &str, partition: &TopicPartition) -> Result<Claim, StoreError> {

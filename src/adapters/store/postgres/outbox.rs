@@ -30,8 +30,8 @@ impl Outbox for PostgresStore {
         Box::pin(async move { in_transaction!(self, tx => published(&tx, &rows, until)) })
     }
 
-    fn given_back(&self, rows: Vec<i64>) -> StoreFuture<'_, ()> {
-        Box::pin(async move { in_transaction!(self, tx => given_back(&tx, &rows)) })
+    fn given_back(&self, rows: Vec<i64>, not_before: i64) -> StoreFuture<'_, ()> {
+        Box::pin(async move { in_transaction!(self, tx => given_back(&tx, &rows, not_before)) })
     }
 
     fn given_up(&self, row: i64, now: i64, why: &str) -> StoreFuture<'_, ()> {
@@ -54,8 +54,8 @@ async fn published(tx: &Transaction<'_>, rows: &[i64], until: i64) -> Result<(),
     execute(tx, PUBLISHED, &[&rows, &until]).await.map(drop)
 }
 
-async fn given_back(tx: &Transaction<'_>, rows: &[i64]) -> Result<(), Trouble> {
-    execute(tx, GIVEN_BACK, &[&rows]).await.map(drop)
+async fn given_back(tx: &Transaction<'_>, rows: &[i64], not_before: i64) -> Result<(), Trouble> {
+    execute(tx, GIVEN_BACK, &[&rows, &not_before]).await.map(drop)
 }
 
 /// Takes what is due of both kinds, one row an addressee, and no more than fits into memory at once. Neither kind
@@ -267,7 +267,7 @@ const PUBLISHED: &str = "UPDATE requests SET state = 3, due = $2 WHERE id = ANY(
 
 // To the end of the line: what cannot be published now must not stand before what can.
 const GIVEN_BACK: &str = concat!(
-    "UPDATE requests SET state = 1, due = greatest(not_before, ",
+    "UPDATE requests SET state = 1, due = greatest(not_before, $2::bigint, ",
     clock!(),
     ") WHERE id = ANY(ARRAY(
         SELECT id FROM requests WHERE id = ANY($1::bigint[]) AND state = 2 FOR UPDATE SKIP LOCKED))"

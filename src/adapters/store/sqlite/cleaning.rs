@@ -41,6 +41,11 @@ pub(super) fn piece(connection: &Connection, kept: Kept, at: usize) -> Result<Pi
     })
 }
 
+/// Returns where it goes on after a place that failed: what failed there is tried again the next time.
+pub(super) fn after(at: usize) -> Option<usize> {
+    (at < STEPS.len()).then_some(at + 1)
+}
+
 /// Does the step of that number; `None` where there is none.
 fn step(connection: &Connection, kept: Kept, at: usize) -> Result<Option<usize>, StoreError> {
     let Some(at) = at.checked_sub(1) else {

@@ -19,6 +19,10 @@ impl Endpoints for SqliteStore {
         Box::pin(self.read(all))
     }
 
+    fn disabled_endpoints(&self) -> StoreFuture<'_, u64> {
+        Box::pin(self.read(disabled))
+    }
+
     fn put_endpoint(&self, endpoint: Endpoint) -> StoreFuture<'_, ()> {
         Box::pin(self.write(move |connection| put(connection, &endpoint)))
     }
@@ -66,6 +70,14 @@ fn all(connection: &Connection) -> Result<Vec<Endpoint>, StoreError> {
         .prepare_cached(&format!("{COLUMNS} ORDER BY id"))
         .and_then(|mut statement| statement.query_map([], endpoint)?.collect())
         .map_err(ours)
+}
+
+fn disabled(connection: &Connection) -> Result<u64, StoreError> {
+    let count: i64 = connection
+        .prepare_cached("SELECT count(*) FROM webhooks WHERE disabled_at IS NOT NULL")
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+        .map_err(ours)?;
+    Ok(u64::try_from(count).unwrap_or_default())
 }
 
 fn failed(connection: &Connection, id: &str, now: i64, from: i64) -> Result<i64, StoreError> {

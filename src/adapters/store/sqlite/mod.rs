@@ -216,16 +216,24 @@ impl SqliteStore {
     /// many were removed or closed.
     ///
     /// # Errors
-    /// As the store's.
+    /// That of the first step that failed; the others were done all the same.
     pub async fn clean(&self) -> Result<usize, StoreError> {
         let kept = self.inner.kept;
         let (mut removed, mut next) = (0_usize, Some(0));
+        let mut failed = Ok(());
         while let Some(at) = next {
-            let piece = self.write(move |connection| cleaning::piece(connection, kept, at)).await?;
-            removed = removed.saturating_add(piece.removed);
-            next = piece.next;
+            match self.write(move |connection| cleaning::piece(connection, kept, at)).await {
+                Ok(piece) => {
+                    removed = removed.saturating_add(piece.removed);
+                    next = piece.next;
+                }
+                Err(error) => {
+                    failed = failed.and(Err(error));
+                    next = cleaning::after(at);
+                }
+            }
         }
-        Ok(removed)
+        failed.map(|()| removed)
     }
 
     async fn write<V: Send + 'static>(

@@ -31,12 +31,12 @@ impl Outbox for SqliteStore {
         }))
     }
 
-    fn given_back(&self, rows: Vec<i64>) -> StoreFuture<'_, ()> {
+    fn given_back(&self, rows: Vec<i64>, not_before: i64) -> StoreFuture<'_, ()> {
         Box::pin(self.write(move |connection| {
             // To the end of the line: what cannot be published now must not stand before what can.
-            let sql = "UPDATE requests SET state = 1, due = max(not_before, CAST(unixepoch('subsec') * 1000 AS INTEGER))
+            let sql = "UPDATE requests SET state = 1, due = max(not_before, ?2, CAST(unixepoch('subsec') * 1000 AS INTEGER))
                 WHERE id = ?1 AND state = 2";
-            rows.iter().try_for_each(|row| execute(connection, sql, [row]).map(drop))
+            rows.iter().try_for_each(|row| execute(connection, sql, params![row, not_before]).map(drop))
         }))
     }
 

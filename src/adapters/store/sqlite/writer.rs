@@ -82,13 +82,13 @@ pub(super) fn write(connection: &Connection, mut waiting: mpsc::Receiver<Box<dyn
             unclean = Some(0);
         }
         if let Some(at) = unclean {
-            unclean = cleaning::piece(connection, kept, at).map_or_else(
-                |error| {
+            unclean = match cleaning::piece(connection, kept, at) {
+                Ok(piece) => piece.next,
+                Err(error) => {
                     tracing::warn!(%error, "old rows were not removed");
-                    None
-                },
-                |piece| piece.next,
-            );
+                    cleaning::after(at)
+                }
+            };
         }
     }
 }
