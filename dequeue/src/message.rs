@@ -19,10 +19,11 @@ impl Owned {
         if !message.native.err.is_error() {
             return Ok(message);
         }
-        let place = !message.native.rkt.is_null() && message.offset() >= 0;
+        let about_one = !message.native.rkt.is_null() && message.partition() >= 0;
         Err(Failed {
             error: KafkaError::MessageConsumption(message.native.err.into()),
-            place: place.then(|| (message.topic().to_owned(), message.partition(), message.offset())),
+            partition: about_one.then(|| (message.topic().to_owned(), message.partition())),
+            offset: Some(message.offset()).filter(|offset| *offset >= 0),
         })
     }
 }
@@ -32,9 +33,11 @@ impl Owned {
 pub struct Failed {
     /// What went wrong.
     pub error: KafkaError,
-    /// The topic, the partition and the offset of the record that was not read, where it is about one. librdkafka's own position
-    /// is behind it now: whoever wants the record has to seek.
-    pub place: Option<(String, i32, i64)>,
+    /// The topic and the partition, where it is about one.
+    pub partition: Option<(String, i32)>,
+    /// The offset of the record that was not read, where it is about one. librdkafka's own position is behind it now: whoever
+    /// wants the record has to seek.
+    pub offset: Option<i64>,
 }
 
 impl Drop for Owned {

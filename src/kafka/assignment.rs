@@ -25,11 +25,20 @@ pub(crate) struct Owned {
     pub(crate) pending_seek: Option<Offset>,
     /// Whether fetching is paused.
     pub(crate) paused: bool,
+    /// Where it is decided where the assignment begins: offsets below are not missed.
+    pub(crate) claimed: Option<Claimed>,
+    /// The client has stopped fetching, since the position is not in the log or was never known. A seek does not help there:
+    /// fetching has to be started anew.
+    pub(crate) stalled: bool,
     /// The highest offset that a commit was asked for.
     committed: Option<Offset>,
     /// Whether a revocation is waiting for it.
     hold: Hold,
 }
+
+/// Where an assignment begins: at this offset, or wherever fetching does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claimed(pub(crate) Option<Offset>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hold {
@@ -60,6 +69,8 @@ impl Assignment {
             expected,
             pending_seek: None,
             paused: false,
+            claimed: None,
+            stalled: false,
             committed: None,
             hold: Hold::Kept,
         });
@@ -81,6 +92,13 @@ impl Assignment {
     /// Returns everything that is ours.
     pub(crate) fn owned(&self) -> &[Owned] {
         &self.owned
+    }
+
+    /// Notes that nothing is fetched of any of them.
+    pub(crate) fn all_stalled(&mut self) {
+        for owned in &mut self.owned {
+            owned.stalled = true;
+        }
     }
 
     /// Notes that a revocation waits for these.

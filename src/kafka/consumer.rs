@@ -80,16 +80,17 @@ fn poll_until_closed(queue: &mut Dequeue<EdgeContext>, context: &EdgeContext) ->
         }
         for failed in errors.drain(..) {
             fetched.flush(context);
-            react(consumer, context, &failed.error)?;
-            if let Some(place) = &failed.place
+            react(consumer, context, &failed.error, failed.partition.as_ref())?;
+            if let (Some((topic, partition)), Some(offset)) = (&failed.partition, failed.offset)
                 && matches!(errors::of_poll(&failed.error), Verdict::Wait)
             {
                 // So that what is expected is up to date.
                 context.changed();
                 fetched.flush(context);
-                context.read_again(place);
+                context.read_again(topic, *partition, offset);
             }
         }
+        context.go_on_stalled(queue, &mut fetched)?;
         answer_verified(context);
     }
 }
@@ -112,7 +113,7 @@ fn serve(
                     record.topic()
                 )));
             }
-            Some(Err(error)) => react(consumer, context, &error)?,
+            Some(Err(error)) => react(consumer, context, &error, None)?,
             // A rebalance, or a message of the client.
             None => {}
         }
@@ -124,6 +125,7 @@ fn react(
     consumer: &BaseConsumer<EdgeContext>,
     context: &EdgeContext,
     error: &KafkaError,
+    partition: Option<&(String, i32)>,
 ) -> Result<(), EdgeError> {
     match errors::of_poll(error) {
         Verdict::Wait => {
@@ -143,7 +145,10 @@ fn react(
             );
             Ok(())
         }
-        Verdict::Reposition => context.reposition(consumer),
+        Verdict::Stall => {
+            context.stalled(partition);
+            Ok(())
+        }
         Verdict::Stop(EdgeError::Client(reason)) => {
             let detail = consumer.client().fatal_error().map_or(reason, |(_, text)| text);
             Err(EdgeError::Client(detail))

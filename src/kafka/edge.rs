@@ -133,6 +133,10 @@ impl Edge for KafkaEdge {
         self.ask(Command::Seek { generation, offset, epoch });
     }
 
+    fn claimed(&self, generation: Generation, next: Option<Offset>) {
+        self.ask(Command::Claimed { generation, next });
+    }
+
     fn verify(&self, generation: Generation) {
         self.ask(Command::Verify(generation));
     }

@@ -34,6 +34,7 @@ mod reach;
 mod rebalance;
 mod retention;
 mod scan;
+mod stalled;
 mod start;
 mod topics;
 

@@ -48,7 +48,7 @@ impl EdgeContext {
 
     /// Records of what is ours go to the queue that is taken from. An assignment that ends undoes it, and what the client then
     /// handed out by its own queue could not be put in order with the rest.
-    fn forward_all(&self, consumer: &BaseConsumer<Self>) {
+    pub(crate) fn forward_all(&self, consumer: &BaseConsumer<Self>) {
         let mut state = self.state();
         let lost = state.assignment.owned().iter().find(|owned| {
             let (topic, number) = (owned.partition.topic.as_str(), owned.partition.partition.0);
@@ -61,7 +61,7 @@ impl EdgeContext {
     }
 
     /// Pauses are forgotten by some rebalances.
-    fn pause_again(&self, consumer: &BaseConsumer<Self>) {
+    pub(crate) fn pause_again(&self, consumer: &BaseConsumer<Self>) {
         let mut paused = TopicPartitionList::new();
         for owned in self.state().assignment.owned().iter().filter(|owned| owned.paused) {
             paused.add_partition(owned.partition.topic.as_str(), owned.partition.partition.0);

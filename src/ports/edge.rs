@@ -22,6 +22,13 @@ pub enum EdgeEvent {
     },
     /// Records, revocations, losses, answers to commits and dead letters: as the processor takes them.
     Input(Input<RawRecord>),
+    /// Records were removed from the log before they were read: fetching goes on behind them.
+    Removed {
+        /// Their partition.
+        partition: TopicPartition,
+        /// Their offsets.
+        range: OffsetRange,
+    },
     /// The consumer cannot go on, or has closed as it was asked (`Ok`). Nothing follows.
     Stopped(Result<(), EdgeError>),
 }
@@ -66,6 +73,9 @@ pub trait Edge: Send + Sync {
     fn resume(&self, generation: Generation);
     /// Moves the fetch position; records from there carry `epoch`.
     fn seek(&self, partition: &TopicPartition, generation: Generation, offset: Offset, epoch: FetchEpoch);
+    /// Says that it is decided where an assignment begins: nothing below `next` is missed. Called behind the `seek`, where there
+    /// is one. Until then the edge does not judge a position that is not in the log: it may be somebody else's.
+    fn claimed(&self, _generation: Generation, _next: Option<Offset>) {}
     /// Polls again and answers `Verified` if the assignment still holds.
     fn verify(&self, generation: Generation);
     /// Nothing of this assignment is in flight: a revocation that waits for it may go on.

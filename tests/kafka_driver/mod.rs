@@ -28,6 +28,8 @@ pub(crate) struct Member {
     pub(crate) history: Vec<Told>,
     /// What to do when partitions are revoked.
     pub(crate) on_revoke: OnRevoke,
+    /// Whether partitions begin at Kafka's commit as soon as they are assigned.
+    pub(crate) claims: bool,
     /// How it ended.
     pub(crate) stopped: Option<Result<(), EdgeError>>,
     next: BTreeMap<TopicPartition, Offset>,
@@ -43,6 +45,7 @@ pub(crate) enum Told {
     DeadLettered(Offset),
     DeadLetterFailed(Offset),
     Verified(Generation),
+    Removed(TopicPartition, OffsetRange),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +70,7 @@ impl Member {
             records: Vec::new(),
             history: Vec::new(),
             on_revoke: OnRevoke::CommitAndRelease,
+            claims: true,
             stopped: None,
             next: BTreeMap::new(),
         }
@@ -128,8 +132,13 @@ impl Member {
                 self.owned.insert(partition.clone(), generation);
                 self.next.remove(&partition);
                 self.history.push(Told::Assigned(partition.clone()));
+                if self.claims {
+                    let next = committed.as_ref().map(|committed| committed.next);
+                    self.edge.claimed(generation, next);
+                }
                 self.positions.push((partition, committed));
             }
+            EdgeEvent::Removed { partition, range } => self.history.push(Told::Removed(partition, range)),
             EdgeEvent::Input(input) => self.input(input),
             EdgeEvent::Stopped(result) => self.stopped = Some(result),
         }

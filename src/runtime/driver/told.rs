@@ -21,6 +21,7 @@ impl Driver {
                 self.observer.told(self.now, &input);
                 self.take_input(input);
             }
+            EdgeEvent::Removed { partition, range } => self.observer.removed(&partition, range),
             // Ends the loop before it comes here.
             EdgeEvent::Stopped(_) => {}
         }
