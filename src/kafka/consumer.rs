@@ -22,7 +22,7 @@ use crate::ports::{EdgeError, EdgeEvent};
 /// Polls until it is told to close or cannot go on; ends with `Stopped`.
 pub(crate) fn run(consumer: BaseConsumer<EdgeContext>) {
     let context = Arc::clone(consumer.context());
-    let result = match Dequeue::new(consumer, |context| &context.forward, ROUND) {
+    let result = match Dequeue::new(consumer, Arc::clone(&context.forward), ROUND) {
         Some(queue) => poll_and_close(queue, &context),
         None => Err(EdgeError::Client("the client gave no queue".to_owned())),
     };
