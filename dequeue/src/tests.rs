@@ -181,8 +181,9 @@ fn a_consumer_may_outlive_its_queue_and_a_forward_both() {
 #[test]
 fn a_forward_belongs_to_one_client_at_a_time() {
     let cluster = cluster(1);
-    let queue = queue(&cluster);
-    let forward = Arc::clone(&queue.consumer().context().forward);
+    let one = consumer(&cluster);
+    let forward = Arc::clone(&one.context().forward);
+    let queue = Dequeue::new(one, Arc::clone(&forward), 1).expect("a queue");
     let other = consumer(&cluster);
 
     assert!(!forward.forward(&other, "posts", 0));
