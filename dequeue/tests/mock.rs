@@ -39,7 +39,8 @@ impl ConsumerContext for Context {
             Rebalance::Assign(list) => {
                 owned.extend(list.elements().iter().map(|element| element.partition()));
                 // Without a queue the member is just leaving: a record would come beside it, and be noticed.
-                let forwarded = owned.iter().filter(|number| self.forward.forward(consumer, "posts", **number));
+                let forwarded =
+                    owned.iter().filter(|number| self.forward.forward(consumer, "posts", **number));
                 eprintln!("{} of {} partitions forwarded", forwarded.count(), owned.len());
             }
             Rebalance::Revoke(list) => {
@@ -230,7 +231,6 @@ fn events_end_a_wait() {
         member.queue.wait(Duration::from_secs(3_600), |_| {});
         member.serve();
     }
-
 }
 
 #[test]
@@ -248,7 +248,6 @@ fn records_behind_a_panic_are_freed_and_the_consumer_closes() {
         panicked = taken.is_err();
     }
     std::panic::set_hook(hook);
-
 }
 
 #[test]

@@ -77,6 +77,15 @@ impl Assignment {
         generation
     }
 
+    /// Returns what a new assignment ends without having been given back: all that is ours where it replaces the one before
+    /// (`increments` is false), else what it names again.
+    pub(crate) fn superseded(&self, new: &[(&str, i32)], increments: bool) -> Vec<Owned> {
+        let named = |owned: &&Owned| {
+            !increments || new.contains(&(owned.partition.topic.as_str(), owned.partition.partition.0))
+        };
+        self.owned.iter().filter(named).cloned().collect()
+    }
+
     /// Returns the partition's entry.
     pub(crate) fn of_partition(&mut self, topic: &str, partition: i32) -> Option<&mut Owned> {
         self.owned
@@ -179,6 +188,27 @@ mod tests {
         assert_eq!(assignment.may_commit(generation, Offset(5)), Ok(()));
         assert_eq!(assignment.may_commit(generation, Offset(4)), Err(Refused::Backwards));
         assert_eq!(assignment.may_commit(generation, Offset(6)), Ok(()));
+    }
+
+    #[test]
+    fn a_whole_assignment_ends_all_before_it_and_an_increment_only_what_it_names() {
+        let mut assignment = Assignment::default();
+        let gone = assignment.assign(partition(0), None);
+        let again = assignment.assign(partition(1), None);
+        let new = [("blog.posts", 1), ("blog.posts", 2), ("blog.users", 0)];
+        let generations = |owned: Vec<Owned>| owned.into_iter().map(|owned| owned.generation);
+
+        let ended: Vec<_> = generations(assignment.superseded(&new, false)).collect();
+        assert_eq!(ended, [gone, again]);
+        assert_eq!(generations(assignment.superseded(&new, true)).collect::<Vec<_>>(), [again]);
+
+        assignment.remove(&ended);
+        let next = assignment.assign(partition(1), None);
+        assert!(next > again);
+        for generation in ended {
+            assert_eq!(assignment.may_commit(generation, Offset(1)), Err(Refused::NotOurs));
+        }
+        assert!(generations(assignment.superseded(&[], true)).next().is_none());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 
 use crate::kafka::assignment::{Claimed, Refused};
-use crate::kafka::committer::Commit;
+use crate::kafka::committer::{COMMIT_PATIENCE, Commit};
 use crate::kafka::context::{EdgeContext, EdgeCounters};
 use crate::ports::EdgeError;
 
@@ -204,5 +204,3 @@ pub(crate) fn only(partition: &TopicPartition) -> TopicPartitionList {
 const SEEK_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a commit at once waits for one in the background.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a commit at once is repeated where the broker refuses it for the moment.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(5);

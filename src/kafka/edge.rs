@@ -177,8 +177,8 @@ impl Edge for KafkaEdge {
         self.ask(Command::Close(deadline));
     }
 
-    fn taken(&self, records: usize) {
-        self.backlog.take(records);
+    fn taken(&self, records: usize, bytes: usize) {
+        self.backlog.take(records, bytes);
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use postroom_core::{Generation, Input, Partition, Topic, TopicPartition};
 use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
+use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use crate::kafka::commands::Commits;
@@ -16,6 +17,16 @@ impl EdgeContext {
     /// The client's own default would look the offsets up again and could reset them in silence; so the
     /// list is handed to it with its offsets.
     pub(crate) fn assigned(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        let increments = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        if self.state().closed {
+            // Nobody takes records any more.
+            return self.heard(if increments {
+                consumer.incremental_assign(list)
+            } else {
+                consumer.assign(list)
+            });
+        }
+        let ended = self.superseded(list, increments);
         let (start, positions) = self.starting_positions(consumer, list);
         for position in positions {
             let generation = self.state().assignment.assign(position.partition.clone(), position.expected);
@@ -31,19 +42,38 @@ impl EdgeContext {
             });
         }
         self.changed();
+        if ended.count() > 0 {
+            return self.heard(self.assign_anew(consumer, &ended, &start, increments));
+        }
         self.forward_all(consumer);
         // The client remembers a pause over assignments, and the driver has never paused this one.
         if let Err(error) = consumer.resume(&start) {
             tracing::warn!(group = self.config.group, %error, "resuming before an assignment failed");
         }
-        let outcome = match consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => consumer.incremental_assign(&start),
-            RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(&start),
-        };
+        self.heard(if increments { consumer.incremental_assign(&start) } else { consumer.assign(&start) });
+        self.pause_again(consumer);
+    }
+
+    /// Drops what a new assignment ends that was never taken back: as far as anybody knows others have had it meanwhile. Returns
+    /// what of it the client still has.
+    fn superseded(&self, list: &TopicPartitionList, increments: bool) -> TopicPartitionList {
+        let elements = list.elements();
+        let new: Vec<_> = elements.iter().map(|element| (element.topic(), element.partition())).collect();
+        let ended = self.state().assignment.superseded(&new, increments);
+        let mut still = TopicPartitionList::with_capacity(ended.len());
+        for owned in &ended {
+            still.add_partition(owned.partition.topic.as_str(), owned.partition.partition.0);
+        }
+        if !ended.is_empty() {
+            self.lost(&ended.iter().map(|owned| owned.generation).collect::<Vec<_>>());
+        }
+        still
+    }
+
+    fn heard(&self, outcome: KafkaResult<()>) {
         if let Err(error) = outcome {
             tracing::error!(group = self.config.group, %error, "the client refused its assignment");
         }
-        self.pause_again(consumer);
     }
 
     /// Records of what is ours go to the queue that is taken from. An assignment that ends undoes it, and what the client then

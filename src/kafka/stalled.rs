@@ -110,7 +110,8 @@ impl EdgeContext {
         }
         // Only increments can be changed alone.
         anew.retain(|owned| !increments || is_ready(owned));
-        if let Err(error) = self.assign_anew(consumer, &anew, increments) {
+        let outcome = list_of(&anew).and_then(|list| self.assign_anew(consumer, &list, &list, increments));
+        if let Err(error) = outcome {
             tracing::debug!(group = self.config.group, %error, "fetching anew is tried again");
             return;
         }
@@ -127,36 +128,42 @@ impl EdgeContext {
         self.changed();
     }
 
-    fn assign_anew(
+    /// Ends the assignment of `old` and assigns `new`, with offsets, at once.
+    pub(crate) fn assign_anew(
         &self,
         consumer: &BaseConsumer<Self>,
-        anew: &[Owned],
+        old: &TopicPartitionList,
+        new: &TopicPartitionList,
         increments: bool,
     ) -> KafkaResult<()> {
-        let mut list = TopicPartitionList::with_capacity(anew.len());
-        for owned in anew {
-            let next = owned.pending_seek.or(owned.expected);
-            let next = next.map_or(ClientOffset::Stored, |next| ClientOffset::Offset(next.0));
-            list.add_partition_offset(owned.partition.topic.as_str(), owned.partition.partition.0, next)?;
-        }
         // Nothing comes until it is forwarded.
-        consumer.pause(&list)?;
+        consumer.pause(new)?;
         if !increments {
-            consumer.assign(&list)?;
-        } else if let Err(error) = consumer.incremental_unassign(&list) {
+            consumer.assign(new)?;
+        } else if let Err(error) = consumer.incremental_unassign(old) {
             // An earlier try has come as far.
             tracing::debug!(group = self.config.group, %error, "taking partitions out of the assignment failed");
         }
         // Answered by the thread that stops the fetching, and after that: the end of an assignment undoes the forwarding.
-        consumer.pause(&list)?;
+        consumer.pause(new)?;
         self.forward_all(consumer);
         if increments {
-            consumer.incremental_assign(&list)?;
+            consumer.incremental_assign(new)?;
         }
-        consumer.resume(&list)?;
+        consumer.resume(new)?;
         self.pause_again(consumer);
         Ok(())
     }
+}
+
+fn list_of(anew: &[Owned]) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::with_capacity(anew.len());
+    for owned in anew {
+        let next = owned.pending_seek.or(owned.expected);
+        let next = next.map_or(ClientOffset::Stored, |next| ClientOffset::Offset(next.0));
+        list.add_partition_offset(owned.partition.topic.as_str(), owned.partition.partition.0, next)?;
+    }
+    Ok(list)
 }
 
 fn is_ready(owned: &Owned) -> bool {

@@ -90,9 +90,9 @@ pub trait Edge: Send + Sync {
     fn rounds(&self) -> u64;
     /// Leaves the group and ends with `Stopped`, by `deadline` at the latest.
     fn close(&self, deadline: Moment);
-    /// Says that the driver has taken that many records out of the events: fetching goes on while few are
-    /// untaken. From the first call on the edge holds records back, so call it always or never.
-    fn taken(&self, _records: usize) {}
+    /// Says that the driver has taken that many records out of the events, with the sum of their `bytes`: fetching goes on while
+    /// few are untaken. From the first call on the edge holds records back, so call it always or never.
+    fn taken(&self, _records: usize, _bytes: usize) {}
 }
 
 /// Why the edge cannot do its work.

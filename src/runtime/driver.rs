@@ -66,6 +66,8 @@ pub(crate) struct Driver {
     decided: Vec<(Generation, Option<Offset>)>,
     /// Records taken from the edge that it still counts as waiting.
     untold: usize,
+    /// What those weigh.
+    untold_bytes: usize,
     /// The moment of this round.
     now: Moment,
 }
@@ -104,6 +106,7 @@ impl Driver {
             dispatched: Vec::new(),
             decided: Vec::new(),
             untold: 0,
+            untold_bytes: 0,
             now: clock.now(),
         };
         (driver, control)
@@ -138,7 +141,7 @@ impl Driver {
     /// Lets the edge fetch on while the core has room.
     fn fetch_on(&mut self) {
         if self.untold > 0 && self.processor.wants_more() {
-            self.edge.taken(std::mem::take(&mut self.untold));
+            self.edge.taken(std::mem::take(&mut self.untold), std::mem::take(&mut self.untold_bytes));
         }
     }
 

@@ -30,6 +30,10 @@ pub(crate) struct Member {
     pub(crate) on_revoke: OnRevoke,
     /// Whether partitions begin at Kafka's commit as soon as they are assigned.
     pub(crate) claims: bool,
+    /// Whether it tells the edge that it has taken records.
+    pub(crate) takes: bool,
+    /// The sum of all records' bytes.
+    pub(crate) weight: usize,
     /// How it ended.
     pub(crate) stopped: Option<Result<(), EdgeError>>,
     next: BTreeMap<TopicPartition, Offset>,
@@ -71,6 +75,8 @@ impl Member {
             history: Vec::new(),
             on_revoke: OnRevoke::CommitAndRelease,
             claims: true,
+            takes: true,
+            weight: 0,
             stopped: None,
             next: BTreeMap::new(),
         }
@@ -147,7 +153,11 @@ impl Member {
     fn input(&mut self, input: Input<RawRecord>) {
         match input {
             Input::Records { generation, epoch, records } => {
-                self.edge.taken(records.len());
+                let bytes: usize = records.iter().map(|record| usize::try_from(record.bytes).unwrap()).sum();
+                if self.takes {
+                    self.edge.taken(records.len(), bytes);
+                }
+                self.weight += bytes;
                 for record in records {
                     let partition = record.payload.partition().clone();
                     if self.owned.get(&partition) == Some(&generation) {

@@ -30,6 +30,8 @@ impl Driver {
     fn take_input(&mut self, input: Input<RawRecord>) {
         if let Input::Records { generation, epoch, records } = input {
             self.untold += records.len();
+            let bytes = records.iter().map(|record| usize::try_from(record.bytes).unwrap_or(usize::MAX));
+            self.untold_bytes += bytes.sum::<usize>();
             self.take_records(generation, epoch, records);
         } else if let Input::DeadLettered { ticket } = input
             && let Some(claim) = self.held.get(&ticket.generation)

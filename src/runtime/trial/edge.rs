@@ -136,7 +136,7 @@ impl Edge for FakeEdge {
         self.tell(EdgeEvent::Stopped(Ok(())));
     }
 
-    fn taken(&self, records: usize) {
+    fn taken(&self, records: usize, _: usize) {
         self.taken.fetch_add(records, Ordering::SeqCst);
     }
 }
