@@ -25,6 +25,8 @@ pub(crate) struct Owned {
     pub(crate) pending_seek: Option<Offset>,
     /// Whether fetching is paused.
     pub(crate) paused: bool,
+    /// The group's commit is not known yet, and so the driver has not heard of the assignment.
+    pub(crate) untold: bool,
     /// Where it is decided where the assignment begins: offsets below are not missed.
     pub(crate) claimed: Option<Claimed>,
     /// The client has stopped fetching, since the position is not in the log or was never known. A seek does not help there:
@@ -69,6 +71,7 @@ impl Assignment {
             expected,
             pending_seek: None,
             paused: false,
+            untold: false,
             claimed: None,
             stalled: false,
             committed: None,
@@ -101,6 +104,14 @@ impl Assignment {
     /// Returns everything that is ours.
     pub(crate) fn owned(&self) -> &[Owned] {
         &self.owned
+    }
+
+    /// Notes that an assignment has to wait until the group's commit is known.
+    pub(crate) fn leave_untold(&mut self, generation: Generation) {
+        if let Some(owned) = self.of_generation(generation) {
+            owned.untold = true;
+            owned.stalled = true;
+        }
     }
 
     /// Notes that nothing is fetched of any of them.

@@ -21,39 +21,28 @@ pub(crate) struct Position {
 }
 
 impl EdgeContext {
-    /// Looks up where partitions begin; returns them for the client, with offsets, and for the driver.
-    /// Where the coordinator does not answer, the client is left to look by itself.
+    /// Looks up where partitions begin: sets their offsets for the client, and returns them for the driver. `None` where the
+    /// coordinator does not answer: the offsets are as before.
     pub(crate) fn starting_positions(
         &self,
         consumer: &BaseConsumer<Self>,
-        list: &TopicPartitionList,
-    ) -> (TopicPartitionList, Vec<Position>) {
+        list: &mut TopicPartitionList,
+    ) -> Option<Vec<Position>> {
         if list.count() == 0 {
-            return (list.clone(), Vec::new());
+            return Some(Vec::new());
         }
-        match self.committed(consumer, list) {
-            Some(committed) => {
-                let known = self.known_topics(consumer, &committed);
-                let positions = committed
-                    .elements()
-                    .iter_mut()
-                    .map(|element| {
-                        let known = known.contains(element.topic());
-                        self.position(element, if known { Start::Earliest } else { self.config.start })
-                    })
-                    .collect();
-                (committed, positions)
-            }
-            None => {
-                let elements = list.elements();
-                let unknown = elements.iter().map(|element| Position {
-                    partition: self.name(element.topic(), element.partition()),
-                    committed: None,
-                    expected: None,
-                });
-                (list.clone(), unknown.collect())
-            }
-        }
+        let committed = self.committed(consumer, list)?;
+        let known = self.known_topics(consumer, &committed);
+        let positions = committed
+            .elements()
+            .iter_mut()
+            .map(|element| {
+                let known = known.contains(element.topic());
+                self.position(element, if known { Start::Earliest } else { self.config.start })
+            })
+            .collect();
+        *list = committed;
+        Some(positions)
     }
 
     pub(crate) fn committed(

@@ -7,8 +7,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
+use crate::kafka::assignment::Owned;
 use crate::kafka::commands::Commits;
 use crate::kafka::context::{EdgeContext, EdgeCounters};
+use crate::kafka::positions::Position;
 use crate::ports::{EdgeError, EdgeEvent};
 
 impl EdgeContext {
@@ -27,19 +29,16 @@ impl EdgeContext {
             });
         }
         let ended = self.superseded(list, increments);
-        let (start, positions) = self.starting_positions(consumer, list);
-        for position in positions {
-            let generation = self.state().assignment.assign(position.partition.clone(), position.expected);
-            EdgeCounters::add(&self.counters.assigned);
-            tracing::info!(
-                group = self.config.group, partition = %position.partition, generation = generation.0,
-                committed = position.committed.as_ref().map(|committed| committed.next.0), "partition assigned"
-            );
-            self.emit(EdgeEvent::Assigned {
-                partition: position.partition,
-                generation,
-                committed: position.committed,
-            });
+        let mut start = list.clone();
+        let positions = self.starting_positions(consumer, &mut start);
+        let is_known = positions.is_some();
+        match positions {
+            Some(positions) => positions.into_iter().for_each(|position| {
+                let generation =
+                    self.state().assignment.assign(position.partition.clone(), position.expected);
+                self.told(position, generation);
+            }),
+            None => self.untold(list),
         }
         self.changed();
         if ended.count() > 0 {
@@ -47,11 +46,54 @@ impl EdgeContext {
         }
         self.forward_all(consumer);
         // The client remembers a pause over assignments, and the driver has never paused this one.
-        if let Err(error) = consumer.resume(&start) {
+        if is_known && let Err(error) = consumer.resume(&start) {
             tracing::warn!(group = self.config.group, %error, "resuming before an assignment failed");
         }
+        // What waits for the group's commit must not be fetched from anywhere else.
+        self.pause_again(consumer);
         self.heard(if increments { consumer.incremental_assign(&start) } else { consumer.assign(&start) });
         self.pause_again(consumer);
+    }
+
+    /// Tells the driver of an assignment.
+    fn told(&self, position: Position, generation: Generation) {
+        EdgeCounters::add(&self.counters.assigned);
+        tracing::info!(
+            group = self.config.group, partition = %position.partition, generation = generation.0,
+            committed = position.committed.as_ref().map(|committed| committed.next.0), "partition assigned"
+        );
+        let Position { partition, committed, .. } = position;
+        self.emit(EdgeEvent::Assigned { partition, generation, committed });
+    }
+
+    /// Takes partitions whose commit is not known. Without it the driver would take the group for a new one.
+    fn untold(&self, list: &TopicPartitionList) {
+        for element in list.elements() {
+            let partition = self.name(element.topic(), element.partition());
+            let mut state = self.state();
+            let generation = state.assignment.assign(partition, None);
+            state.assignment.leave_untold(generation);
+        }
+    }
+
+    /// Asks again for commits that were not known, and tells the driver of the assignments that waited for them.
+    pub(crate) fn tell_of_untold(&self, consumer: &BaseConsumer<Self>) {
+        let mut list = TopicPartitionList::new();
+        for owned in self.state().assignment.owned().iter().filter(|owned| owned.untold) {
+            list.add_partition(owned.partition.topic.as_str(), owned.partition.partition.0);
+        }
+        for position in self.starting_positions(consumer, &mut list).into_iter().flatten() {
+            let generation = {
+                let mut state = self.state();
+                let partition = &position.partition;
+                let owned = state.assignment.of_partition(partition.topic.as_str(), partition.partition.0);
+                let Some(owned) = owned.filter(|owned| owned.untold) else { continue };
+                owned.untold = false;
+                owned.expected = position.expected;
+                owned.generation
+            };
+            self.told(position, generation);
+        }
     }
 
     /// Drops what a new assignment ends that was never taken back: as far as anybody knows others have had it meanwhile. Returns
@@ -64,8 +106,11 @@ impl EdgeContext {
         for owned in &ended {
             still.add_partition(owned.partition.topic.as_str(), owned.partition.partition.0);
         }
-        if !ended.is_empty() {
-            self.lost(&ended.iter().map(|owned| owned.generation).collect::<Vec<_>>());
+        let (untold, told): (Vec<_>, Vec<_>) = ended.iter().partition(|owned| owned.untold);
+        let generations = |of: Vec<&Owned>| of.into_iter().map(|owned| owned.generation).collect::<Vec<_>>();
+        self.state().assignment.remove(&generations(untold));
+        if !told.is_empty() {
+            self.lost(&generations(told));
         }
         still
     }
@@ -93,7 +138,7 @@ impl EdgeContext {
     /// Pauses are forgotten by some rebalances.
     pub(crate) fn pause_again(&self, consumer: &BaseConsumer<Self>) {
         let mut paused = TopicPartitionList::new();
-        for owned in self.state().assignment.owned().iter().filter(|owned| owned.paused) {
+        for owned in self.state().assignment.owned().iter().filter(|owned| owned.paused || owned.untold) {
             paused.add_partition(owned.partition.topic.as_str(), owned.partition.partition.0);
         }
         if paused.count() > 0
@@ -157,16 +202,20 @@ impl EdgeContext {
         self.tell(Input::Lost { generations: generations.to_vec() });
     }
 
+    /// Returns the assignments of these partitions that the driver knows. Others just end.
     fn generations(&self, list: &TopicPartitionList) -> Vec<Generation> {
         let mut state = self.state();
         let elements = list.elements();
-        elements
+        let (untold, told): (Vec<_>, Vec<_>) = elements
             .iter()
             .filter_map(|element| {
                 let owned = state.assignment.of_partition(element.topic(), element.partition())?;
-                Some(owned.generation)
+                Some((owned.generation, owned.untold))
             })
-            .collect()
+            .partition(|(_, untold)| *untold);
+        let generations = |of: Vec<(Generation, bool)>| of.into_iter().map(|(generation, _)| generation);
+        state.assignment.remove(&generations(untold).collect::<Vec<_>>());
+        generations(told).collect()
     }
 
     /// Returns the name of a partition, sharing the topic's name with what is known.

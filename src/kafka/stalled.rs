@@ -41,6 +41,7 @@ impl EdgeContext {
         if !self.state().assignment.owned().iter().any(|owned| owned.stalled) {
             return Ok(());
         }
+        self.tell_of_untold(queue.consumer());
         // So that what is expected is up to date.
         self.changed();
         fetched.flush(self);

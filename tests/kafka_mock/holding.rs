@@ -2,10 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::{Mutex, Once};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
-use postroom::kafka::{ConsumerConfig, Producer, ProducerConfig, Publication};
+use postroom::kafka::{ConsumerConfig, Producer, ProducerConfig, Publication, Start};
 use postroom::ports::Edge;
 use postroom_core::{FetchEpoch, Offset, Partition};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
@@ -18,6 +18,12 @@ struct Lines(Mutex<Vec<String>>);
 
 static LINES: Lines = Lines(Mutex::new(Vec::new()));
 
+impl Lines {
+    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl log::Log for Lines {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         metadata.level() == log::Level::Error
@@ -25,7 +31,7 @@ impl log::Log for Lines {
 
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            self.0.lock().unwrap().push(record.args().to_string());
+            self.lines().push(record.args().to_string());
         }
     }
 
@@ -50,7 +56,7 @@ async fn a_member_that_leaves_closes_its_client_once() {
 
     assert_eq!(member.close(Duration::from_secs(10)).await, Ok(()));
 
-    let lines = LINES.0.lock().unwrap();
+    let lines = LINES.lines();
     assert!(!lines.iter().any(|line| line.contains("close")), "{lines:?}");
     drop(lines);
     let mut next = world.member("posts");
@@ -205,4 +211,32 @@ async fn large_records_are_held_back_by_their_weight() {
     member.takes = true;
     member.edge.taken(member.records.len(), member.weight);
     member.until("the rest", |member| member.records.len() == 160).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_not_known_yet_is_waited_for_and_not_taken_for_none() {
+    let (cluster, connection) = mocked("posts", 1);
+    let producer = Producer::start(&ProducerConfig::new(connection.clone())).unwrap();
+    fill(&producer, "posts", 1, 10).await;
+    let mut config = ConsumerConfig::new(connection, "g", vec!["posts".to_owned()]).for_embedded();
+    let mut first = Member::start(config.clone(), &producer);
+    first.until("records", |member| member.records.len() == 10).await;
+    let generation = first.owned[&partition("posts", 0)];
+    first.edge.commit(&partition("posts", 0), generation, Offset(6), &[]);
+    first.until("the commit", |member| member.told(&Told::Committed(generation, Offset(6)))).await;
+    first.edge.close(first.moment(Duration::from_secs(10)));
+    first.until("the close", |member| member.stopped.is_some()).await;
+    config.start = Start::Latest;
+
+    // As often as it is asked for in an assignment, and once more.
+    cluster.request_errors(
+        RDKafkaApiKey::OffsetFetch,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED; 4],
+    );
+    let mut next = Member::start(config, &producer);
+    next.until("what was not committed", |next| next.records.len() == 4).await;
+
+    assert_eq!(found(&next), [Some(Offset(6))]);
+    assert_eq!(next.offsets(&partition("posts", 0)), [6, 7, 8, 9]);
+    assert_eq!(next.close(Duration::from_secs(10)).await, Ok(()));
 }
