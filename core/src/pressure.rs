@@ -50,7 +50,7 @@ pub(crate) fn pressed(bytes: usize, settings: &Settings, before: bool) -> bool {
     if before { bytes > mark / 2 } else { bytes >= mark.max(1) }
 }
 
-/// How long nothing may end before further records are welcome whatever is held.
+/// How long nothing may end or come before some further records are welcome whatever is held.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(10);
 
 #[cfg(test)]

@@ -82,13 +82,13 @@ impl<T: Clone> Processor<T> {
     /// Says whether further records are welcome. Whoever fetches should hold them back while not, but go on serving
     /// the group: that is cheaper than a pause, which throws the prefetch away.
     ///
-    /// They are welcome while fetched partitions hold little, and when nothing has ended for a moment, so that
-    /// partitions which wait do not keep others hungry: those are paused at their own mark.
+    /// They are welcome while fetched partitions hold little. Some are also when nothing has ended and none have come for a
+    /// moment, so that partitions which wait do not keep others hungry: those are paused at their own mark.
     pub fn wants_more(&self) -> bool {
         let fetched = self.partitions.values().filter(|partition| partition.paused.is_none());
         let held: usize = fetched.map(|partition| partition.records.len()).sum();
         held < self.shared.settings.pressure.ahead
-            || self.shared.now.since(self.shared.ended_at) >= pressure::PATIENCE
+            || self.shared.now.since(self.shared.moved_at) >= pressure::PATIENCE
     }
 
     /// Returns how many records of an assignment were received and are unfinished; 0 where it is over.
@@ -111,6 +111,7 @@ impl<T: Clone> Processor<T> {
             }
             Input::Verified { generation } => self.with(generation, Partition::verified),
             Input::Records { generation, epoch, records } => {
+                self.shared.moved_at = self.shared.now;
                 self.with(generation, |partition, shared| partition.receive(epoch, records, shared));
             }
             Input::Completed { run, result } => self.completed(run, result),
@@ -164,7 +165,7 @@ impl<T: Clone> Processor<T> {
             self.completed_ghost(run);
             return;
         };
-        self.shared.ended_at = self.shared.now;
+        self.shared.moved_at = self.shared.now;
         let generation = flight.generation;
         self.with(generation, |partition, shared| partition.completed(run, flight, result, shared));
         self.release_if_idle(generation);

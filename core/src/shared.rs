@@ -29,8 +29,8 @@ pub(crate) struct Shared<T> {
     /// Whether they are, or were and have not fallen to half since, above the mark.
     pub(crate) pressed: bool,
     pub(crate) halted: bool,
-    /// When a run last ended.
-    pub(crate) ended_at: Moment,
+    /// When a run last ended, or records last came.
+    pub(crate) moved_at: Moment,
     /// Runs that were abandoned because a deadline passed.
     pub(crate) abandoned: usize,
     /// What was abandoned, for the bug that lets it count.
@@ -69,7 +69,7 @@ impl<T> Shared<T> {
             bytes: 0,
             pressed: false,
             halted: false,
-            ended_at: Moment::START,
+            moved_at: Moment::START,
             abandoned: 0,
             ghosts: Vec::new(),
             next_run: 0,

@@ -2,6 +2,7 @@
 //! repeat the effect.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use postroom_core::{Offset, TopicPartition};
@@ -15,6 +16,8 @@ type Held = BTreeMap<(TopicPartition, Offset), (Epoch, Vec<Change>)>;
 #[derive(Default)]
 pub(crate) struct Owed {
     held: Mutex<Held>,
+    /// How many are held: nearly always none, which every record asks.
+    count: AtomicUsize,
 }
 
 impl Owed {
@@ -28,15 +31,19 @@ impl Owed {
         if held.len() > MOST {
             held.pop_first();
         }
+        self.count.store(held.len(), Ordering::Release);
+    }
+
+    /// Says whether anything is held.
+    pub(crate) fn holds_some(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
     }
 
     /// Takes what is owed for a record; nothing where that was under another claim.
     pub(crate) fn take(&self, record: &RawRecord, epoch: Epoch) -> Option<Vec<Change>> {
         let mut held = self.lock();
-        if held.is_empty() {
-            return None;
-        }
         let (of, changes) = held.remove(&(record.partition().clone(), record.offset()))?;
+        self.count.store(held.len(), Ordering::Release);
         (of == epoch).then_some(changes)
     }
 

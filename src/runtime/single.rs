@@ -37,9 +37,10 @@ impl<H: Handler> Worker for Single<H> {
                 Ok(None) => return passed_over(OTHER, Finish::Skipped),
                 Err(failure) => return RunReport::failed(failure),
             };
-            let epoch = claim.lock().await.epoch;
-            if let Some(changes) = owed.take(&record, epoch) {
-                return keep(&desk, &claim, &envelope, changes, &owed).await;
+            if owed.holds_some()
+                && let Some(changes) = owed.take(&record, claim.lock().await.epoch)
+            {
+                return Box::pin(keep(&desk, &claim, &envelope, changes, &owed)).await;
             }
             let mut context = Context {
                 group: Arc::clone(&desk.group),
@@ -53,7 +54,7 @@ impl<H: Handler> Worker for Single<H> {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) if error.is_deferred() => return deferred(envelope.event_type),
                 Ok(Err(error)) if error.is_final() && context.has_own_changes() => {
-                    return close(&desk, &claim, &envelope, context, error).await;
+                    return Box::pin(close(&desk, &claim, &envelope, context, error)).await;
                 }
                 Ok(Err(error)) => return refused(envelope.event_type, error),
                 Err(late) => return RunReport::failed(late),
@@ -61,7 +62,7 @@ impl<H: Handler> Worker for Single<H> {
             if context.changes.is_empty() {
                 return done(envelope.event_type);
             }
-            keep(&desk, &claim, &envelope, context.changes, &owed).await
+            Box::pin(keep(&desk, &claim, &envelope, context.changes, &owed)).await
         })
     }
 }

@@ -340,6 +340,30 @@ fn fetching_pauses_at_the_mark_and_resumes_at_half() {
     }
 }
 
+#[test]
+fn beyond_the_mark_records_are_welcome_once_in_a_moment_without_an_end() {
+    let moment = Duration::from_millis(10);
+    let pressure = Pressure { ahead: 10, ..Pressure::default() };
+    let mut group = Group::new(Settings { pressure, ordering: Ordering::Partition, ..Settings::default() });
+    group.assign(Some(0));
+    group.wait(moment);
+    group.records(0, 9);
+    assert!(group.processor.wants_more());
+    let run = group.runs().remove(0);
+
+    group.records(9, 3);
+    assert!(!group.processor.wants_more());
+    group.wait(moment);
+    assert!(group.processor.wants_more());
+    group.records(12, 3);
+    assert!(!group.processor.wants_more(), "they are held already: it is not the time for all that there are");
+    group.wait(moment);
+    assert!(group.processor.wants_more());
+
+    group.complete(&run, RunResult::Done);
+    assert!(!group.processor.wants_more());
+}
+
 fn from_store() -> Group {
     Group::new(Settings { claims: Claims::FromStore, ..Settings::default() })
 }
