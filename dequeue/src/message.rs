@@ -23,7 +23,7 @@ impl Owned {
         let about_one = !fields.rkt.is_null() && message.partition() >= 0;
         Err(Failed {
             error: KafkaError::MessageConsumption(fields.err.into()),
-            partition: about_one.then(|| (message.topic().to_owned(), message.partition())),
+            partition: about_one.then(|| (message.topic().into(), message.partition())),
             offset: Some(message.offset()).filter(|offset| *offset >= 0),
         })
     }
@@ -35,7 +35,7 @@ pub struct Failed {
     /// What went wrong.
     pub error: KafkaError,
     /// The topic and the partition, where it is about one.
-    pub partition: Option<(String, i32)>,
+    pub partition: Option<(Box<str>, i32)>,
     /// The offset of the record that was not read, where it is about one. librdkafka's own position is behind it now: whoever
     /// wants the record has to seek.
     pub offset: Option<i64>,

@@ -1,6 +1,6 @@
 //! What can only be seen from inside.
 
-#![expect(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::disallowed_methods, clippy::expect_used, reason = "tests")]
 
 use std::sync::Arc;
 use std::thread;

@@ -130,7 +130,7 @@ fn react(
     consumer: &BaseConsumer<EdgeContext>,
     context: &EdgeContext,
     error: &KafkaError,
-    partition: Option<&(String, i32)>,
+    partition: Option<&(Box<str>, i32)>,
 ) -> Result<(), EdgeError> {
     match errors::of_poll(error) {
         Verdict::Wait => {

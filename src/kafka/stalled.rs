@@ -17,7 +17,7 @@ use crate::ports::{EdgeError, EdgeEvent, LogRange};
 
 impl EdgeContext {
     /// Notes that the client has stopped fetching a partition: any that is ours, where it does not say which.
-    pub(crate) fn stalled(&self, partition: Option<&(String, i32)>) {
+    pub(crate) fn stalled(&self, partition: Option<&(Box<str>, i32)>) {
         let mut state = self.state();
         match partition {
             Some((topic, number)) => {

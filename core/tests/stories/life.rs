@@ -356,7 +356,10 @@ fn beyond_the_mark_records_are_welcome_once_in_a_moment_without_an_end() {
     group.wait(moment);
     assert!(group.processor.wants_more());
     group.records(12, 3);
-    assert!(!group.processor.wants_more(), "they are held already: it is not the time for all that there are");
+    assert!(
+        !group.processor.wants_more(),
+        "they are held already: it is not the time for all that there are"
+    );
     group.wait(moment);
     assert!(group.processor.wants_more());
 
