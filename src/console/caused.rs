@@ -45,7 +45,7 @@ fn of_request(request: RequestStory) -> Caused {
             let word = match ending {
                 Some(RequestEnding::Done) => "done",
                 Some(RequestEnding::Withdrawn) => "no longer wanted",
-                Some(RequestEnding::Dead) => "a dead letter",
+                Some(RequestEnding::Dead | RequestEnding::Unknown) => "a dead letter",
                 None => "closed",
             };
             (word, Some(at))

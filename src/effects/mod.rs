@@ -33,6 +33,11 @@ pub(crate) fn owner_of(process: &str, record: &RawRecord) -> String {
     format!("{process}/{}/{}", record.partition(), record.offset())
 }
 
+/// Says whether an owner is of this record, in whichever process.
+pub(crate) fn is_of(owner: &str, record: &RawRecord) -> bool {
+    owner.ends_with(&format!("/{}/{}", record.partition(), record.offset()))
+}
+
 /// A side effect whose results live in the store.
 ///
 /// Events come in the order of offsets, each partition by itself. Nothing is promised about the order between

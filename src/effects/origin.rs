@@ -3,7 +3,7 @@
 use postroom_core::{Class, Failure, Reason};
 
 use crate::event::{BlogEvent, Envelope};
-use crate::ports::{Arrival, Origin};
+use crate::ports::{Arrival, LONGEST_ID, Origin};
 
 /// Reads an event's place. Only a record of the event's own topic is in the order of that topic: replays and
 /// strays are compared by source time, whatever their headers say.
@@ -24,16 +24,15 @@ pub(super) fn origin(envelope: &Envelope<BlogEvent>) -> Result<Origin, Failure> 
 /// Takes the name of an object or of a person.
 ///
 /// # Errors
-/// It is empty, or longer than two of which an index of a database takes together: one such name must not hold up what is
-/// written for others.
+/// It is empty, or longer than [`LONGEST_ID`]: one such name must not hold up what is written for others.
 pub(super) fn named(field: &str, value: &str) -> Result<String, Failure> {
     if value.is_empty() {
         return Err(invalid("empty_id", format!("{field} is empty")));
     }
-    if value.len() > LONGEST_NAME {
+    if value.len() > LONGEST_ID {
         return Err(invalid(
             "long_id",
-            format!("{field} takes {} bytes, more than {LONGEST_NAME}", value.len()),
+            format!("{field} takes {} bytes, more than {LONGEST_ID}", value.len()),
         ));
     }
     Ok(value.to_owned())
@@ -42,9 +41,6 @@ pub(super) fn named(field: &str, value: &str) -> Result<String, Failure> {
 fn invalid(detail: &'static str, message: String) -> Failure {
     Failure::new(Class::Dead(Reason::Invalid), detail, message)
 }
-
-/// The longest name, in bytes. An entry of PostgreSQL's index takes no more than 2,704, of a recipient and a subject together.
-const LONGEST_NAME: usize = 1_000;
 
 /// 0001-01-01T00:00:00Z.
 const FIRST_MILLISECOND: i64 = -62_135_596_800_000;
@@ -58,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_name_is_neither_empty_nor_longer_than_an_index_takes() {
-        let longest = "n".repeat(LONGEST_NAME);
+        let longest = "n".repeat(LONGEST_ID);
 
         assert_eq!(named("author", &longest), Ok(longest.clone()));
         for (name, detail) in [(String::new(), "empty_id"), (format!("{longest}n"), "long_id")] {

@@ -34,6 +34,8 @@ pub struct Context {
     pub(crate) group: Arc<str>,
     pub(crate) attempt: Attempt,
     pub(crate) deadline: Duration,
+    /// Somebody replays the event's dead letter.
+    pub(crate) is_replay: bool,
     pub(crate) changes: Vec<Change>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) meter: Meter,
@@ -53,6 +55,11 @@ impl Context {
     /// Returns the store, for effects of ours that must know more than their event says.
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// Says whether somebody replays the event's dead letter.
+    pub(crate) fn is_replay(&self) -> bool {
+        self.is_replay
     }
 
     /// Adds a change that the store makes in one transaction with the mark that this event was applied; also where the

@@ -6,6 +6,10 @@
 use crate::event::EventId;
 use crate::ports::DocumentChange;
 
+/// The most bytes of an id of a post, a comment, a person or an object. Effects refuse an event with a longer one, and every
+/// engine a change: an entry of an index of PostgreSQL takes no more than 2,704 bytes, of two ids together.
+pub const LONGEST_ID: usize = 1_024;
+
 /// One change to a table.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
@@ -69,6 +73,11 @@ impl Change {
     pub(crate) fn is_ours(&self) -> bool {
         !matches!(self, Self::Statement { .. })
     }
+
+    /// Says whether it only tells that the other side has a request: true whoever owns its record.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self, Self::RequestClosed { ending: RequestEnding::Done, .. })
+    }
 }
 
 /// How a request of the outbox ended.
@@ -78,8 +87,11 @@ pub enum RequestEnding {
     Done,
     /// It was no longer wanted.
     Withdrawn,
-    /// It is a dead letter.
+    /// It is a dead letter, and the other side does not have it.
     Dead,
+    /// It is a dead letter because nobody knows whether the other side has it: so says the ledger to whoever reserves it
+    /// next.
+    Unknown,
 }
 
 /// Where an event stands among the others of its object.

@@ -15,9 +15,9 @@ mod web;
 
 pub use cache::{Cache, CacheError, CacheFuture, Stale};
 pub use change::{
-    Arrival, Change, CommentChange, CommentFact, MailSource, Origin, Param, PersonChange, PersonContent,
-    PersonFact, PostChange, PostContent, PostFact, RequestEnding, SubscriptionChange, ThreadComment,
-    ThreadPost, ThreadText, ThumbnailFile, ThumbnailsMade, WebhookEvent, Welcome,
+    Arrival, Change, CommentChange, CommentFact, LONGEST_ID, MailSource, Origin, Param, PersonChange,
+    PersonContent, PersonFact, PostChange, PostContent, PostFact, RequestEnding, SubscriptionChange,
+    ThreadComment, ThreadPost, ThreadText, ThumbnailFile, ThumbnailsMade, WebhookEvent, Welcome,
 };
 pub use edge::{CommittedPosition, Edge, EdgeError, EdgeEvent, EdgeFuture, LogRange};
 pub use endpoints::{Endpoint, Endpoints};

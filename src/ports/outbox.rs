@@ -81,16 +81,35 @@ pub trait Ledger: Send + Sync + 'static {
         lease: Duration,
     ) -> StoreFuture<'a, Reservation>;
 
-    /// The attempt failed and is over, and the request waits in the outbox until `not_before`; `reply` is what the
-    /// other side said. The reservation is given up. A request that was done or withdrawn stays so; `Refused` where
+    /// The owner's attempt failed and is over, and the request waits in the outbox until `not_before`; `reply` is what the
+    /// other side said. The reservation is given up, unless somebody else has it by now. A request that was done or withdrawn stays so; `Refused` where
     /// the outbox does not know the request, so that it cannot wait there.
-    fn defer<'a>(&'a self, id: &'a str, now: i64, not_before: i64, reply: &'a str) -> StoreFuture<'a, ()>;
+    fn defer<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        not_before: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()>;
 
-    /// The attempt failed and is over, for one more in this process, or for a dead letter. The reservation is given up.
-    fn attempt_failed<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()>;
+    /// The owner's attempt failed and is over, for one more in this process, or for a dead letter: the other side does not
+    /// have it by this attempt. The reservation is given up, unless somebody else has it by now.
+    fn attempt_failed<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()>;
+
+    /// The other side has it; `reply` is what it said. Unlike [`Change::RequestClosed`](crate::ports::Change::RequestClosed)
+    /// this needs no claim: it is true whoever owns the record by now.
+    fn done<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()>;
 
     /// The request is a dead letter, whoever decided so: its row is closed, so that later ones of its key wait no
-    /// longer. A replay of the letter may still carry it out. A ledger without an outbox has nothing to close.
+    /// longer. A replay of the letter may still carry it out. The reservation stays as it is: who decided need not know
+    /// what became of the attempt. A ledger without an outbox has nothing to close.
     fn died<'a>(&'a self, _id: &'a str, _now: i64, _why: &'a str) -> StoreFuture<'a, ()> {
         Box::pin(async { Ok(()) })
     }
@@ -108,6 +127,8 @@ pub enum Reservation {
     Unknown {
         /// The attempt.
         attempt: u32,
+        /// Who made that attempt before.
+        by: String,
     },
     /// It was carried out already.
     Done,

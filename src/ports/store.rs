@@ -99,6 +99,14 @@ pub trait Store: Ledger + Endpoints {
         offset: Offset,
         attempt: Attempt,
     ) -> StoreFuture<'a, ()>;
+
+    /// Forgets the attempts at records below an offset, which are finished, of a partition whose position is not kept here.
+    fn forget_attempts<'a>(
+        &'a self,
+        group: &'a str,
+        partition: &'a TopicPartition,
+        below: Offset,
+    ) -> StoreFuture<'a, ()>;
 }
 
 /// Announcements that wait to be written, one row a recipient, in chunks.

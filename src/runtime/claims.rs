@@ -124,7 +124,7 @@ impl Asker {
         generation: Generation,
         committed: Option<CommittedPosition>,
     ) -> ClaimAnswer {
-        let claim = match self.store.claim(&self.group, &partition).await {
+        let mut claim = match self.store.claim(&self.group, &partition).await {
             Ok(claim) => claim,
             Err(StoreError::Away(error)) => {
                 tracing::warn!(%partition, %error, "the store is away: the claim is repeated");
@@ -144,9 +144,22 @@ impl Asker {
         };
         match self.rules.decide(&partition, claim.next, committed.as_ref(), log, self.store.id()) {
             Ok(Start { next, removed }) => {
+                self.forget_finished(&mut claim, next).await;
                 ClaimAnswer::Claimed { generation, claim, next: Some(next), removed }
             }
             Err(message) => ClaimAnswer::Refused { generation, refusal: Refusal { partition, message } },
+        }
+    }
+
+    /// Removes the attempts at records that are finished, where the store does not know by its own position.
+    async fn forget_finished(&self, claim: &mut Claim, next: Offset) {
+        let held = claim.attempts.len();
+        claim.attempts.retain(|(offset, _)| *offset >= next);
+        if claim.attempts.len() == held || self.rules.keeps_position(&claim.partition) {
+            return;
+        }
+        if let Err(error) = self.store.forget_attempts(&self.group, &claim.partition, next).await {
+            tracing::debug!(partition = %claim.partition, %error, "attempts at finished records were not removed");
         }
     }
 

@@ -1,5 +1,5 @@
 //! What effects outside the store left to be written while the store was away: the next attempt writes it, and does not
-//! repeat the effect.
+//! repeat the effect. That the other side has a request is true under any claim; the rest is forgotten with its own.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +26,9 @@ impl Owed {
         let place = (record.partition().clone(), record.offset());
         let mut held = self.lock();
         // Whoever had the partition in between has finished the records of an earlier claim, or does them again.
-        held.retain(|(partition, _), (of, _)| *partition != place.0 || *of == epoch);
+        held.retain(|(partition, _), (of, changes)| {
+            *partition != place.0 || *of == epoch || changes.iter().all(Change::is_done)
+        });
         held.insert(place, (epoch, changes));
         if held.len() > MOST {
             held.pop_first();
@@ -39,12 +41,15 @@ impl Owed {
         self.count.load(Ordering::Acquire) > 0
     }
 
-    /// Takes what is owed for a record; nothing where that was under another claim.
-    pub(crate) fn take(&self, record: &RawRecord, epoch: Epoch) -> Option<Vec<Change>> {
+    /// Takes what is owed for a record, which carries the event of that id; nothing where it was true under another claim
+    /// alone.
+    pub(crate) fn take(&self, record: &RawRecord, epoch: Epoch, id: &str) -> Option<Vec<Change>> {
         let mut held = self.lock();
         let (of, changes) = held.remove(&(record.partition().clone(), record.offset()))?;
         self.count.store(held.len(), Ordering::Release);
-        (of == epoch).then_some(changes)
+        // By its id: at that place may stand another record by now.
+        let says_done = |change: &Change| matches!(change, Change::RequestClosed { id: of, .. } if change.is_done() && of == id);
+        (of == epoch || changes.iter().all(says_done)).then_some(changes)
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {

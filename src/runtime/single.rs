@@ -37,15 +37,18 @@ impl<H: Handler> Worker for Single<H> {
                 Ok(None) => return passed_over(OTHER, Finish::Skipped),
                 Err(failure) => return RunReport::failed(failure),
             };
-            if owed.holds_some()
-                && let Some(changes) = owed.take(&record, claim.lock().await.epoch)
-            {
-                return Box::pin(keep(&desk, &claim, &envelope, changes, &owed)).await;
+            if owed.holds_some() {
+                // Not in the condition, where the claim would be locked until the end of the block.
+                let epoch = claim.lock().await.epoch;
+                if let Some(changes) = owed.take(&record, epoch, envelope.id.as_str()) {
+                    return Box::pin(Handled::new(desk, claim, owed, &envelope, changes).kept()).await;
+                }
             }
             let mut context = Context {
                 group: Arc::clone(&desk.group),
                 attempt,
                 deadline: desk.deadline,
+                is_replay: desk.is_replay(&record),
                 changes: Vec::new(),
                 store: Arc::clone(&desk.store),
                 meter: Arc::clone(&desk.meter),
@@ -62,29 +65,79 @@ impl<H: Handler> Worker for Single<H> {
             if context.changes.is_empty() {
                 return done(envelope.event_type);
             }
-            Box::pin(keep(&desk, &claim, &envelope, context.changes, &owed)).await
+            Box::pin(Handled::new(desk, claim, owed, &envelope, context.changes).kept()).await
         })
     }
 }
 
-/// Makes a handler's statements durable, once per event. Where the store is away they are owed: the effect is done.
-async fn keep<E>(
-    desk: &Desk,
-    claim: &SharedClaim,
-    envelope: &Envelope<E>,
+/// An event whose handler ended well, and what is to be made durable of it.
+struct Handled {
+    desk: Arc<Desk>,
+    claim: SharedClaim,
+    owed: Arc<Owed>,
+    record: RawRecord,
+    event_type: &'static str,
+    once: String,
     changes: Vec<Change>,
-    owed: &Owed,
-) -> RunReport {
-    let unit = Unit { guard: Guard::Once { id: once_id(desk, envelope) }, changes: changes.clone() };
-    match desk.apply(claim, unit).await {
-        Ok(Some(Outcome::Skipped)) => passed_over(envelope.event_type, Finish::Duplicate),
-        Ok(Some(_)) => done(envelope.event_type),
-        Ok(None) => RunReport { end: RunEnd::Fenced, tally: Tally::default() },
-        Err(failure) => {
-            if matches!(failure.class, Class::Outage(_)) {
-                owed.hold(&envelope.record, claim.lock().await.epoch, changes);
+}
+
+impl Handled {
+    fn new<E>(
+        desk: Arc<Desk>,
+        claim: SharedClaim,
+        owed: Arc<Owed>,
+        envelope: &Envelope<E>,
+        changes: Vec<Change>,
+    ) -> Self {
+        let once = once_id(&desk, envelope);
+        let (record, event_type) = (envelope.record.clone(), envelope.event_type);
+        Self { desk, claim, owed, record, event_type, once, changes }
+    }
+
+    /// Makes it durable. What the other side has is written down to the end, also where the run is abandoned meanwhile.
+    async fn kept(self) -> RunReport {
+        if !self.changes.iter().any(Change::is_done) {
+            return self.keep().await;
+        }
+        match tokio::spawn(self.keep()).await {
+            Ok(report) => report,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The process ends.
+                Err(_) => fenced(),
+            },
+        }
+    }
+
+    /// Makes a handler's statements durable, once per event. Where the store is away they are owed: the effect is done. So
+    /// it is where the partition has a new owner, who is to know.
+    async fn keep(self) -> RunReport {
+        let unit = Unit { guard: Guard::Once { id: self.once }, changes: self.changes.clone() };
+        match self.desk.apply(&self.claim, unit).await {
+            Ok(Some(Outcome::Skipped)) => passed_over(self.event_type, Finish::Duplicate),
+            Ok(Some(_)) => done(self.event_type),
+            Ok(None) => {
+                tell_what_is_done(&self.desk, &self.changes).await;
+                fenced()
             }
-            RunReport::failed(failure)
+            Err(failure) => {
+                if matches!(failure.class, Class::Outage(_)) {
+                    self.owed.hold(&self.record, self.claim.lock().await.epoch, self.changes);
+                }
+                RunReport::failed(failure)
+            }
+        }
+    }
+}
+
+/// Tells the ledger what the other side has, without a claim: it is true under any. That a request is no longer wanted
+/// or dead is for the partition's owner to say, and so are statements.
+async fn tell_what_is_done(desk: &Desk, changes: &[Change]) {
+    for change in changes.iter().filter(|change| change.is_done()) {
+        if let Change::RequestClosed { id, reply, time, .. } = change
+            && let Err(error) = desk.store.done(id, *time, reply).await
+        {
+            tracing::warn!(request = id, %error, "that it was carried out was not written down: it may be repeated");
         }
     }
 }
@@ -104,7 +157,7 @@ async fn close<E>(
     let changes = context.changes.into_iter().filter(Change::is_ours).collect();
     match desk.apply(claim, Unit { guard: Guard::Once { id }, changes }).await {
         Ok(Some(_)) => refused(envelope.event_type, error),
-        Ok(None) => RunReport { end: RunEnd::Fenced, tally: Tally::default() },
+        Ok(None) => fenced(),
         Err(failure) => RunReport::failed(failure),
     }
 }
@@ -124,6 +177,11 @@ fn once_id<E>(desk: &Desk, envelope: &Envelope<E>) -> String {
         Some(first) if by_place(&envelope.record) => first.to_owned(),
         _ => id.to_owned(),
     }
+}
+
+/// The partition has a new owner.
+fn fenced() -> RunReport {
+    RunReport { end: RunEnd::Fenced, tally: Tally::default() }
 }
 
 fn done(event_type: &'static str) -> RunReport {

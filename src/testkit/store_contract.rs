@@ -23,6 +23,7 @@
 #![expect(clippy::expect_used, reason = "a contract speaks by panicking")]
 
 pub mod endpoints;
+pub mod ledger;
 pub mod outbox;
 
 use std::future::Future;
@@ -64,6 +65,7 @@ pub async fn everything<B: Bench>(bench: &B) {
     transaction_is_not_the_statements_to_end(bench).await;
     units_are_applied_in_their_order(bench).await;
     attempts_are_kept_and_never_go_back(bench).await;
+    attempts_at_finished_records_are_forgotten(bench).await;
     of_concurrent_claims_one_is_the_last(bench).await;
     identity_is_the_same_on_every_handle(bench).await;
     endpoints::are_kept_as_they_were_put(bench).await;
@@ -322,6 +324,29 @@ pub async fn attempts_are_kept_and_never_go_back<B: Bench>(bench: &B) {
 
     assert_eq!(again.attempts, [(Offset(7), Attempt(3)), (Offset(9), Attempt(4))]);
     assert_eq!(neighbour.attempts, []);
+}
+
+/// Of a partition whose position is kept elsewhere, attempts stay until they are forgotten: those below an offset, and of
+/// no other partition or group.
+///
+/// # Panics
+/// Where the store breaks its contract.
+pub async fn attempts_at_finished_records_are_forgotten<B: Bench>(bench: &B) {
+    let store = bench.open().await;
+    let places = [("forget", 0), ("forget", 1), ("forget-not", 0)];
+    for (group, number) in places {
+        for offset in [3, 7, 9] {
+            let place = partition(group, number);
+            store.count_attempt(group, &place, Offset(offset), Attempt(2)).await.expect("it counts");
+        }
+    }
+
+    store.forget_attempts("forget", &partition("forget", 0), Offset(7)).await.expect("it forgets");
+
+    for ((group, number), left) in places.into_iter().zip([vec![7, 9], vec![3, 7, 9], vec![3, 7, 9]]) {
+        let read = claim(&store, group, number).await.attempts;
+        assert_eq!(read.iter().map(|(offset, _)| offset.0).collect::<Vec<_>>(), left, "{group}/{number}");
+    }
 }
 
 /// Claims that are made at once, through several handles, have different epochs, and only the highest may write.

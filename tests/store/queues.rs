@@ -190,8 +190,8 @@ async fn anything_happens(seed: u64, store: &AnyStore) {
                 }
                 assert!(!done.contains(&id), "seed {seed}: {id} is done already");
                 match random.u8(0..6) {
-                    0 => store.defer(&id, at, at + random.i64(0..200_000), "450 later").await.unwrap(),
-                    1 => store.attempt_failed(&id, at, "451 no").await.unwrap(),
+                    0 => store.defer(&id, owner, at, at + random.i64(0..200_000), "450 later").await.unwrap(),
+                    1 => store.attempt_failed(&id, owner, at, "451 no").await.unwrap(),
                     2 => store.died(&id, at, "550 no").await.unwrap(),
                     // Without a word.
                     3 => {}

@@ -219,6 +219,15 @@ impl Store for AnyStore {
     ) -> StoreFuture<'a, ()> {
         ask!(self, store => store.count_attempt(group, partition, offset, attempt))
     }
+
+    fn forget_attempts<'a>(
+        &'a self,
+        group: &'a str,
+        partition: &'a TopicPartition,
+        below: Offset,
+    ) -> StoreFuture<'a, ()> {
+        ask!(self, store => store.forget_attempts(group, partition, below))
+    }
 }
 
 impl FanOut for AnyStore {
@@ -264,12 +273,29 @@ impl Ledger for AnyStore {
         ask!(self, store => store.reserve(id, owner, now, lease))
     }
 
-    fn defer<'a>(&'a self, id: &'a str, now: i64, not_before: i64, reply: &'a str) -> StoreFuture<'a, ()> {
-        ask!(self, store => store.defer(id, now, not_before, reply))
+    fn defer<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        not_before: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()> {
+        ask!(self, store => store.defer(id, owner, now, not_before, reply))
     }
 
-    fn attempt_failed<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()> {
-        ask!(self, store => store.attempt_failed(id, now, reply))
+    fn attempt_failed<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()> {
+        ask!(self, store => store.attempt_failed(id, owner, now, reply))
+    }
+
+    fn done<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+        ask!(self, store => store.done(id, now, reply))
     }
 
     fn died<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {

@@ -1,17 +1,15 @@
 //! What every engine can keep: one rule for all tables, so that an event ends the same wherever it is applied.
 //!
-//! PostgreSQL knows no NUL and indexes no more than 2,704 bytes; two ids fit into that.
+//! PostgreSQL knows no NUL and indexes no more than 2,704 bytes; two ids of [`LONGEST_ID`] fit into that.
 
 use std::borrow::Cow;
 
 use crate::ports::{
-    Change, CommentChange, CommentFact, DocumentChange, DocumentContent, DocumentFact, MailSource, Param,
-    PersonChange, PersonContent, PersonFact, PostChange, PostContent, PostFact, StoreError,
-    SubscriptionChange, ThreadComment, ThreadPost, ThreadText, ThumbnailsMade, Unit, WebhookEvent, Welcome,
+    Change, CommentChange, CommentFact, DocumentChange, DocumentContent, DocumentFact, LONGEST_ID,
+    MailSource, Param, PersonChange, PersonContent, PersonFact, PostChange, PostContent, PostFact,
+    StoreError, SubscriptionChange, ThreadComment, ThreadPost, ThreadText, ThumbnailsMade, Unit,
+    WebhookEvent, Welcome,
 };
-
-/// The most bytes of an id of a post, a comment, a person or an object.
-pub(crate) const LONGEST_ID: usize = 1_024;
 
 /// Returns a unit as every engine can keep it: NUL becomes U+FFFD.
 ///

@@ -83,7 +83,8 @@ pub(crate) const fn ending_code(ending: RequestEnding) -> i64 {
     match ending {
         RequestEnding::Done => 0,
         RequestEnding::Withdrawn => 1,
-        RequestEnding::Dead => 2,
+        // The ledger tells them apart.
+        RequestEnding::Dead | RequestEnding::Unknown => 2,
     }
 }
 

@@ -3,6 +3,9 @@
 //! Who hears of what is decided before, by `notify`. Here a request is reserved in the ledger, written, handed to the relay
 //! and closed. A process that dies between the relay's answer and the close leaves a reservation behind; whoever finds it
 //! sends the same mail again, with the same `Message-ID`, or parks it.
+//!
+//! What is parked stays unknown in the ledger, also when it is closed: of a record that comes again nothing is sent. Only
+//! a person who replays the dead letter has it sent once more.
 
 mod address;
 mod backoff;
@@ -20,7 +23,7 @@ pub use letter::{Letter, Stationery};
 pub use templates::{TemplateProblem, Templates};
 
 use crate::config::OnUnknown;
-use crate::effects::owner_of;
+use crate::effects::{is_of, owner_of};
 use crate::event::{Envelope, MailRequested};
 use crate::handler::{Context, Error, Handler};
 use crate::ports::{Change, MailError, Mailer, RequestEnding, Reservation, StoreError};
@@ -85,7 +88,11 @@ impl Handler for Mail {
         };
         // The wait is not part of the reservation: a process that dies in it leaves nothing unknown behind.
         self.mailer.turn().await;
-        let attempt = case.reserve(context).await?;
+        let (attempt, until) = case.reserve(context).await?;
+        if (self.now)() >= until {
+            // This process was stopped meanwhile: somebody else may be at it.
+            return Err(Error::retry("the reservation had ended before the mail could be sent"));
+        }
         match context.request(DEPENDENCY, self.mailer.send(&letter.mail)).await {
             Ok(reply) => {
                 case.close(context, RequestEnding::Done, &reply.0);
@@ -104,26 +111,30 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Takes the right to send it; an error where it is not ours to send.
-    async fn reserve(&self, context: &mut Context) -> Result<u32, Error> {
+    /// Takes the right to send it, as an attempt of that number and until that time; an error where it is not ours to
+    /// send.
+    async fn reserve(&self, context: &mut Context) -> Result<(u32, i64), Error> {
         let now = (self.mail.now)();
-        let owner = owner_of(&self.mail.owner, &self.event.record);
-        let reserved = context.store().reserve(self.id, &owner, now, context.deadline()).await;
+        let until = now.saturating_add(millis(context.deadline()));
+        let reserved = context.store().reserve(self.id, &self.owner(), now, context.deadline()).await;
         match reserved.map_err(store_error)? {
-            Reservation::Ours { attempt } => Ok(attempt),
+            Reservation::Ours { attempt } => Ok((attempt, until)),
             Reservation::Done => Err(Error::skip("the mail was sent before")),
             Reservation::Held { until } => {
                 let wait =
                     Duration::from_millis(u64::try_from(until.saturating_sub(now)).unwrap_or_default());
                 Err(Error::retry_after(wait, "another process is sending the mail, or died while it was"))
             }
-            Reservation::Unknown { attempt } => match self.mail.on_unknown {
-                OnUnknown::Resend => Ok(attempt),
-                OnUnknown::Park => {
-                    let why = "an attempt before ended without a word: it is unknown whether the relay has the mail";
-                    self.over(context, now, why).await?;
-                    Err(self.dead(context, why, Error::dead(why)))
+            Reservation::Unknown { attempt, by } => match self.mail.on_unknown {
+                OnUnknown::Resend => Ok((attempt, until)),
+                // It is asked for once more by somebody who knows; but not by an attempt of this replay that died.
+                OnUnknown::Park if context.is_replay() && !is_of(&by, &self.event.record) => {
+                    Ok((attempt, until))
                 }
+                OnUnknown::Park => Err(self.parked(
+                    context,
+                    "an attempt before ended without a word: it is unknown whether the relay has the mail",
+                )),
             },
             Reservation::Withdrawn => {
                 let why = "the mail is no longer wanted";
@@ -142,8 +153,7 @@ impl Case<'_> {
                 OnUnknown::Resend => self.later(context, now, &said, attempt).await,
                 OnUnknown::Park => {
                     let why = format!("it is unknown whether the relay has the mail: {said}");
-                    self.over(context, now, &why).await?;
-                    Ok(self.dead(context, &why, Error::dead(&why)))
+                    Ok(self.parked(context, &why))
                 }
             },
             MailError::Refused(said) => {
@@ -164,8 +174,7 @@ impl Case<'_> {
 
     /// Puts it off, or gives it up where its time is over.
     async fn later(&self, context: &mut Context, now: i64, said: &str, attempt: u32) -> Result<Error, Error> {
-        let budget = i64::try_from(self.mail.budget.as_millis()).unwrap_or(i64::MAX);
-        let end = self.requested_at(now).saturating_add(budget);
+        let end = self.requested_at(now).saturating_add(millis(self.mail.budget));
         if now >= end {
             self.over(context, now, said).await?;
             let why = format!("given up after {attempt} attempts; the relay said last: {said}");
@@ -173,7 +182,7 @@ impl Case<'_> {
         }
         // The last attempt is made when the time is over, not before.
         let not_before = now.saturating_add(backoff::delay(self.id, attempt)).min(end);
-        match context.store().defer(self.id, now, not_before, said).await {
+        match context.store().defer(self.id, &self.owner(), now, not_before, said).await {
             Ok(()) => Ok(Error::deferred(format!("deferred after attempt {attempt}: {said}"))),
             // A request that did not come from the outbox cannot wait there: it waits here, as long as its attempts last.
             Err(StoreError::Refused(_)) => {
@@ -192,14 +201,25 @@ impl Case<'_> {
         }
     }
 
+    /// Who we are in the ledger while we carry this record out.
+    fn owner(&self) -> String {
+        owner_of(&self.mail.owner, &self.event.record)
+    }
+
     /// Tells the ledger that the attempt is over and the mail was not sent by it.
     async fn over(&self, context: &Context, now: i64, said: &str) -> Result<(), Error> {
-        context.store().attempt_failed(self.id, now, said).await.map_err(store_error)
+        context.store().attempt_failed(self.id, &self.owner(), now, said).await.map_err(store_error)
     }
 
     fn dead(&self, context: &mut Context, said: &str, error: Error) -> Error {
         self.close(context, RequestEnding::Dead, said);
         error
+    }
+
+    /// A dead letter of which nobody knows whether it was sent. The ledger says so from the reservation on.
+    fn parked(&self, context: &mut Context, why: &str) -> Error {
+        self.close(context, RequestEnding::Unknown, why);
+        Error::dead(why)
     }
 
     fn close(&self, context: &mut Context, ending: RequestEnding, reply: &str) {
@@ -210,6 +230,10 @@ impl Case<'_> {
 
 /// The relay's name among the dependencies.
 pub(crate) const DEPENDENCY: &str = "smtp";
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
 
 fn store_error(error: StoreError) -> Error {
     let message = error.to_string();

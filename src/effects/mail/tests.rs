@@ -76,7 +76,14 @@ impl Ledger for InMemory {
         })
     }
 
-    fn defer<'a>(&'a self, id: &'a str, _now: i64, not_before: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+    fn defer<'a>(
+        &'a self,
+        id: &'a str,
+        _owner: &'a str,
+        _now: i64,
+        not_before: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let mut rows = self.rows.lock().unwrap();
             let row = rows.entry(id.to_owned()).or_default();
@@ -85,13 +92,23 @@ impl Ledger for InMemory {
         })
     }
 
-    fn attempt_failed<'a>(&'a self, id: &'a str, _now: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+    fn attempt_failed<'a>(
+        &'a self,
+        id: &'a str,
+        _owner: &'a str,
+        _now: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let mut rows = self.rows.lock().unwrap();
             let row = rows.entry(id.to_owned()).or_default();
             (row.reserved, row.reply) = (false, reply.to_owned());
             Ok(())
         })
+    }
+
+    fn done<'a>(&'a self, _id: &'a str, _now: i64, _reply: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(async { unasked() })
     }
 
     fn died<'a>(&'a self, _id: &'a str, _now: i64, _why: &'a str) -> StoreFuture<'a, ()> {
@@ -148,6 +165,15 @@ impl Store for InMemory {
         _partition: &'a TopicPartition,
         _offset: Offset,
         _attempt: Attempt,
+    ) -> StoreFuture<'a, ()> {
+        Box::pin(async { unasked() })
+    }
+
+    fn forget_attempts<'a>(
+        &'a self,
+        _group: &'a str,
+        _partition: &'a TopicPartition,
+        _below: Offset,
     ) -> StoreFuture<'a, ()> {
         Box::pin(async { unasked() })
     }
@@ -215,6 +241,7 @@ impl Bench {
             group: "mail".into(),
             attempt: Attempt(1),
             deadline: Duration::from_secs(30),
+            is_replay: false,
             changes: Vec::new(),
             store: Arc::<InMemory>::clone(&self.store),
             meter: crate::handler::no_meter(),
@@ -237,6 +264,12 @@ impl Left {
         self.class() == Some(Class::Dead(reason))
             && self.closed.len() == 1
             && self.closed[0].0 == RequestEnding::Dead
+    }
+
+    fn is_parked(&self) -> bool {
+        self.class() == Some(Class::Dead(Code::Rejected))
+            && self.closed.len() == 1
+            && self.closed[0].0 == RequestEnding::Unknown
     }
 
     fn is_outage(&self) -> bool {
@@ -355,17 +388,30 @@ async fn a_lost_reply_is_sent_again_or_parked() {
     let parking = Bench::new(OnUnknown::Park).answering(told(MailError::Unknown));
 
     assert!(resending.handle(request()).await.is_deferred());
-    assert!(parking.handle(request()).await.is_dead(Code::Rejected));
+    assert!(parking.handle(request()).await.is_parked());
+    assert!(parking.row().reserved, "nobody says that it was not sent");
+}
+
+#[tokio::test]
+async fn a_reservation_that_ended_while_the_process_was_stopped_is_not_used() {
+    static LATER: AtomicI64 = AtomicI64::new(NOW);
+    let mut bench = Bench::new(OnUnknown::Resend);
+    bench.mail.now = || LATER.fetch_add(60_000, Ordering::SeqCst);
+
+    let left = bench.handle(request()).await;
+
+    assert!(matches!(left.class(), Some(Class::Transient { .. })) && left.closed.is_empty());
+    assert_eq!(bench.sent().len(), 0);
 }
 
 #[tokio::test]
 async fn what_a_dead_process_left_open_is_sent_again_or_parked() {
-    let unknown = || Reservation::Unknown { attempt: 2 };
+    let unknown = || Reservation::Unknown { attempt: 2, by: "them/blog.mail/0/0".to_owned() };
     let resending = Bench::new(OnUnknown::Resend).reserving(unknown());
     let parking = Bench::new(OnUnknown::Park).reserving(unknown());
 
     assert!(resending.handle(request()).await.result.is_ok());
-    assert!(parking.handle(request()).await.is_dead(Code::Rejected));
+    assert!(parking.handle(request()).await.is_parked());
     assert_eq!((resending.sent().len(), parking.sent().len()), (1, 0));
 }
 

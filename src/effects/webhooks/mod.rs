@@ -66,6 +66,7 @@ impl Webhooks {
         let store = Arc::clone(context.store());
         let id = delivery.event_id.as_str();
         let owner = owner_of(&self.owner, &envelope.record);
+        let until = (self.now)().saturating_add(millis(context.deadline()));
         let attempt = self.reserve(&*store, id, &owner, context).await?;
         let endpoint = store.endpoint(&delivery.endpoint).await.map_err(of_the_store)?;
         let Some(endpoint) = endpoint else {
@@ -73,6 +74,10 @@ impl Webhooks {
         };
         if endpoint.disabled.is_some() {
             return Err(self.withdrawn(id, "the endpoint is disabled", context));
+        }
+        if (self.now)() >= until {
+            // This process was stopped meanwhile: somebody else may be at it.
+            return Err(Error::retry("the reservation had ended before the delivery could be sent"));
         }
         let sent = match request(&endpoint, id, (self.now)(), &delivery.body) {
             Ok(request) => context.request(DEPENDENCY, self.web.send(request)).await,
@@ -115,7 +120,7 @@ impl Webhooks {
             }
         };
         let said = format!("endpoint {:?}: {text}", endpoint.id);
-        self.later(&*store, delivery, attempt, asked, &said, context).await
+        self.later(&*store, delivery, (&owner, attempt), asked, &said, context).await
     }
 
     /// Reserves the delivery and returns which attempt this is. Whether an endpoint has it may be unknown: then it is
@@ -129,7 +134,7 @@ impl Webhooks {
     ) -> Result<u32, Error> {
         let now = (self.now)();
         match store.reserve(id, owner, now, context.deadline()).await.map_err(of_the_store)? {
-            Reservation::Ours { attempt } | Reservation::Unknown { attempt } => Ok(attempt),
+            Reservation::Ours { attempt } | Reservation::Unknown { attempt, .. } => Ok(attempt),
             Reservation::Done => Err(Error::skip("it was delivered before")),
             Reservation::Held { until } => {
                 Err(Error::retry_after(between(now, until), "another member is at it"))
@@ -180,12 +185,12 @@ impl Webhooks {
         Ok(Some(format!("{why}; it is disabled")))
     }
 
-    /// Puts a delivery off, durably; or gives it up where the next attempt would come too late.
+    /// Puts a delivery off after its owner's attempt of that number, durably; or gives it up where the next attempt would come too late.
     async fn later(
         &self,
         store: &dyn Store,
         delivery: &WebhookRequested,
-        attempt: u32,
+        (owner, attempt): (&str, u32),
         asked: Option<Duration>,
         said: &str,
         context: &mut Context,
@@ -199,7 +204,7 @@ impl Webhooks {
             context.change(closed(id, RequestEnding::Dead, what.clone(), now));
             return Err(Error::exhausted(what));
         }
-        match store.defer(id, now, at, said).await {
+        match store.defer(id, owner, now, at, said).await {
             Ok(()) => Err(Error::deferred(said)),
             // A replay of a letter whose row is long gone: it cannot wait there.
             Err(StoreError::Refused(why)) => {

@@ -132,6 +132,7 @@ async fn work(store: &SqliteStore, mail: &Mail, request: MailRequested) {
         group: "mail".into(),
         attempt: Attempt(1),
         deadline: Duration::from_secs(30),
+        is_replay: false,
         changes: Vec::new(),
         store: Arc::new(store.clone()),
         meter: no_meter(),

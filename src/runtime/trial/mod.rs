@@ -16,6 +16,7 @@ mod handlers;
 mod life;
 mod noted;
 mod once;
+mod outside;
 mod store;
 mod webhooks;
 

@@ -1,8 +1,11 @@
 //! Effects in the store happen once.
 
 use super::handlers::{Batches, Each};
+use postroom_core::Attempt;
+
 use super::*;
 use crate::kafka::REPLAY_OF;
+use crate::ports::Store;
 
 fn each(log: Log) -> Group {
     Group::each("likes", Each(log))
@@ -27,6 +30,22 @@ async fn a_record_that_is_delivered_twice_is_written_once() {
     assert_eq!(trial.column("SELECT id FROM written ORDER BY id").await, ["e1", "e2", "e3"]);
     let totals = trial.metrics.totals();
     assert_eq!(totals.by_outcome.get("duplicate"), Some(&2), "{totals:?}");
+    assert_eq!(trial.end().await, Ending::Drained);
+}
+
+#[tokio::test]
+async fn attempts_at_records_below_kafkas_commit_are_forgotten_where_the_store_has_no_position() {
+    let store = store_with_table().await;
+    for offset in 0..10 {
+        store.inner.count_attempt("test.likes", &likes(), Offset(offset), Attempt(3)).await.unwrap();
+    }
+    let trial = Trial::start_on(store, each);
+    trial.assign(1, Some(7));
+    trial.poll(1, 7, &["write=e7"]);
+    trial.committed(8).await;
+
+    let left = trial.column("SELECT record_offset FROM attempts ORDER BY record_offset").await;
+    assert_eq!(left, ["7", "8", "9"]);
     assert_eq!(trial.end().await, Ending::Drained);
 }
 

@@ -18,13 +18,21 @@ pub(super) struct Flaky {
     away: Arc<AtomicBool>,
     /// Lets every claim and unit take longer than a handler may.
     pub(super) slow: Arc<AtomicBool>,
+    /// How many units it was asked to apply.
+    pub(super) units: Arc<AtomicUsize>,
     /// How often it was asked while it was away.
     pub(super) refused: Arc<AtomicUsize>,
 }
 
 impl Flaky {
     pub(super) fn new(inner: SqliteStore) -> Self {
-        Self { inner, away: Arc::default(), slow: Arc::default(), refused: Arc::default() }
+        Self {
+            inner,
+            away: Arc::default(),
+            slow: Arc::default(),
+            units: Arc::default(),
+            refused: Arc::default(),
+        }
     }
 
     /// The table is made under a claim of its own.
@@ -67,6 +75,7 @@ impl Store for Flaky {
 
     fn apply<'a>(&'a self, claim: &'a mut Claim, unit: Unit) -> StoreFuture<'a, Applied> {
         Box::pin(async move {
+            self.units.fetch_add(1, Ordering::SeqCst);
             self.there()?;
             if self.slow.load(Ordering::SeqCst) {
                 tokio::time::sleep(2 * super::DEADLINE).await;
@@ -87,6 +96,15 @@ impl Store for Flaky {
             self.inner.count_attempt(group, partition, offset, attempt).await
         })
     }
+
+    fn forget_attempts<'a>(
+        &'a self,
+        group: &'a str,
+        partition: &'a TopicPartition,
+        below: Offset,
+    ) -> StoreFuture<'a, ()> {
+        self.inner.forget_attempts(group, partition, below)
+    }
 }
 
 impl Ledger for Flaky {
@@ -100,12 +118,29 @@ impl Ledger for Flaky {
         self.inner.reserve(id, owner, now, lease)
     }
 
-    fn defer<'a>(&'a self, id: &'a str, now: i64, not_before: i64, reply: &'a str) -> StoreFuture<'a, ()> {
-        self.inner.defer(id, now, not_before, reply)
+    fn defer<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        not_before: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()> {
+        self.inner.defer(id, owner, now, not_before, reply)
     }
 
-    fn attempt_failed<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()> {
-        self.inner.attempt_failed(id, now, reply)
+    fn attempt_failed<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()> {
+        self.inner.attempt_failed(id, owner, now, reply)
+    }
+
+    fn done<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+        self.inner.done(id, now, reply)
     }
 
     fn died<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {

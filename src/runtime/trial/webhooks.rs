@@ -97,11 +97,19 @@ impl Ledger for Ledgered {
                 row.held_until = Some(now + i64::try_from(lease.as_millis()).unwrap());
             });
             let unknown = row.held_until.is_some();
-            Ok(if unknown { Reservation::Unknown { attempt } } else { Reservation::Ours { attempt } })
+            let by = "somebody".to_owned();
+            Ok(if unknown { Reservation::Unknown { attempt, by } } else { Reservation::Ours { attempt } })
         })
     }
 
-    fn defer<'a>(&'a self, id: &'a str, _: i64, not_before: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+    fn defer<'a>(
+        &'a self,
+        id: &'a str,
+        _: &'a str,
+        _: i64,
+        not_before: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()> {
         self.change(id, |row| {
             row.held_until = None;
             row.not_before = Some(not_before);
@@ -110,10 +118,19 @@ impl Ledger for Ledgered {
         Box::pin(async { Ok(()) })
     }
 
-    fn attempt_failed<'a>(&'a self, id: &'a str, _: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+    fn attempt_failed<'a>(&'a self, id: &'a str, _: &'a str, _: i64, reply: &'a str) -> StoreFuture<'a, ()> {
         self.change(id, |row| {
             row.held_until = None;
             row.reply = reply.to_owned();
+        });
+        Box::pin(async { Ok(()) })
+    }
+
+    fn done<'a>(&'a self, id: &'a str, _: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+        self.change(id, |row| {
+            row.held_until = None;
+            row.reply = reply.to_owned();
+            row.ending = Some(RequestEnding::Done);
         });
         Box::pin(async { Ok(()) })
     }
@@ -168,6 +185,15 @@ impl Store for Ledgered {
         attempt: Attempt,
     ) -> StoreFuture<'a, ()> {
         self.inner.count_attempt(group, partition, offset, attempt)
+    }
+
+    fn forget_attempts<'a>(
+        &'a self,
+        group: &'a str,
+        partition: &'a TopicPartition,
+        below: Offset,
+    ) -> StoreFuture<'a, ()> {
+        self.inner.forget_attempts(group, partition, below)
     }
 }
 

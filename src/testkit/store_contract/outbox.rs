@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Bench, claim};
+use super::{Bench, claim, ledger};
 use crate::event::EventId;
 use crate::ports::{
     Applied, Arrival, Change, DueRow, Endpoint, Endpoints, FanOut, Guard, Ledger, MailSource, Origin, Outbox,
-    PersonChange, PersonContent, PersonFact, Request, RequestEnding, Reservation, Rest, Store, StoreError,
+    PersonChange, PersonContent, PersonFact, Request, RequestEnding, Reservation, Rest, Store,
     SubscriptionChange, ThreadComment, ThreadPost, Unit, WebhookEvent, Welcome,
 };
 
@@ -22,13 +22,12 @@ where
     lease_that_ends_makes_a_row_due_again(bench).await;
     row_that_was_published_twice_is_done_once(bench).await;
     row_that_is_out_for_too_long_holds_nobody_up(bench).await;
-    reservation_is_held_until_its_lease_ends(bench).await;
     what_is_no_longer_wanted_is_withdrawn(bench).await;
     mail_waits_for_its_address(bench).await;
     replays_and_old_events_ask_for_nothing(bench).await;
     dead_letter_makes_way_and_may_be_replayed(bench).await;
     endpoints_are_told_of_what_they_want_in_its_order(bench).await;
-    request_that_nobody_asked_for_is_done_once_too(bench).await;
+    ledger::everything(bench).await;
 }
 
 /// Of a recipient one mail is out at a time, in the order in which they were asked for: a deferred one holds the later
@@ -49,7 +48,7 @@ where
     let blocked = take(&store, now, "line").await;
     let id = id_of(&first);
     assert_eq!(store.reserve(id, "me", now, MINUTE).await, Ok(Reservation::Ours { attempt: 1 }));
-    store.defer(id, now, now + DAY, "450 later").await.expect("it waits");
+    store.defer(id, "me", now, now + DAY, "450 later").await.expect("it waits");
     let waiting = take(&store, now + DAY - 1, "line").await;
     let again = take(&store, now + DAY, "line").await;
     store.published(rows(&again), now + DAY, MINUTE).await.expect("it is marked");
@@ -108,7 +107,7 @@ where
     close(&store, "twice", id, RequestEnding::Done, later).await;
     store.published(rows(&again), later, MINUTE).await.expect("it is marked");
     let repeat = store.reserve(id, "you", later, MINUTE).await;
-    store.defer(id, later, later, "late").await.expect("what is done stays done");
+    store.defer(id, "me", later, later, "late").await.expect("what is done stays done");
     let next = take(&store, later, "twice").await;
 
     assert_eq!(id, id_of(&again));
@@ -134,7 +133,7 @@ where
     let second = take(&store, now + 60_000, "patience").await;
     store.published(rows(&second), now + 60_000, MINUTE).await.expect("it is marked");
     let reserved = store.reserve(id_of(&first), "me", now + 60_000, MINUTE).await;
-    store.defer(id_of(&first), now + 60_000, now + 60_001, "450 later").await.expect("it waits");
+    store.defer(id_of(&first), "me", now + 60_000, now + 60_001, "450 later").await.expect("it waits");
     let one_at_a_time = take(&store, now + 60_002, "patience").await;
     close(&store, "patience", id_of(&second), RequestEnding::Done, now + 60_002).await;
     let back = take(&store, now + 60_002, "patience").await;
@@ -142,39 +141,6 @@ where
     assert_eq!((before.len(), comments(&second)), (0, vec!["patience-2"]));
     assert_eq!(reserved, Ok(Reservation::Ours { attempt: 1 }));
     assert_eq!((one_at_a_time.len(), comments(&back)), (0, vec!["patience-1"]));
-}
-
-/// Nobody carries out what somebody else does, until their lease ends: then what they did is unknown. Who comes again
-/// under the same name has ended its attempt without a word as well. Attempts are counted over all of that.
-///
-/// # Panics
-/// Where the store breaks its contract.
-pub async fn reservation_is_held_until_its_lease_ends<B: Bench>(bench: &B)
-where
-    B::Store: Outbox,
-{
-    let (store, other) = (bench.open().await, bench.open().await);
-    thread(&store, "held", &["held-1"]).await;
-    let now = now();
-    let taken = take(&store, now, "held").await;
-    let id = id_of(&taken);
-
-    let ours = store.reserve(id, "me", now, MINUTE).await;
-    let held = other.reserve(id, "you", now + 59_999, MINUTE).await;
-    let unknown = other.reserve(id, "you", now + 60_000, MINUTE).await;
-    let same = other.reserve(id, "you", now + 60_001, MINUTE).await;
-    other.attempt_failed(id, now + 60_002, "421 later").await.expect("it is over");
-    let clean = store.reserve(id, "me", now + 60_003, MINUTE).await;
-
-    assert_eq!(
-        (ours, held),
-        (Ok(Reservation::Ours { attempt: 1 }), Ok(Reservation::Held { until: now + 60_000 }))
-    );
-    assert_eq!(
-        (unknown, same),
-        (Ok(Reservation::Unknown { attempt: 2 }), Ok(Reservation::Unknown { attempt: 3 }))
-    );
-    assert_eq!(clean, Ok(Reservation::Ours { attempt: 4 }));
 }
 
 /// Who unsubscribed gets no announcement any more, who is removed nothing at all, also of what is on its way.
@@ -290,7 +256,7 @@ where
 
     let first = take(&store, now, "dead").await;
     store.reserve(id_of(&first), "me", now, MINUTE).await.expect("it is ours");
-    store.attempt_failed(id_of(&first), now, "550 no").await.expect("it is over");
+    store.attempt_failed(id_of(&first), "me", now, "550 no").await.expect("it is over");
     store.died(id_of(&first), now, "550 no").await.expect("it is closed");
     let second = take(&store, now, "dead").await;
     store
@@ -298,7 +264,7 @@ where
         .await
         .expect("closed");
     let replayed = store.reserve(id_of(&first), "me", now, MINUTE).await;
-    store.defer(id_of(&first), now, now, "450 later").await.expect("it waits again");
+    store.defer(id_of(&first), "me", now, now, "450 later").await.expect("it waits again");
     let back = take(&store, now, "dead").await;
 
     assert_eq!((comments(&first), comments(&second)), (vec!["dead-1"], vec!["dead-2"]));
@@ -358,28 +324,8 @@ where
     assert_eq!(told, [pair("hook-all", "hook-1"), pair("hook-all", "hook-2"), pair("hook-posts", "hook-2")]);
 }
 
-/// The ledger also guards what the outbox never held; only waiting there it cannot.
-///
-/// # Panics
-/// Where the store breaks its contract.
-pub async fn request_that_nobody_asked_for_is_done_once_too<B: Bench>(bench: &B)
-where
-    B::Store: Outbox,
-{
-    let store = bench.open().await;
-    let now = now();
-
-    let ours = store.reserve("stray", "me", now, MINUTE).await;
-    let deferred = store.defer("stray", now, now, "450 later").await;
-    close(&store, "stray", "stray", RequestEnding::Done, now).await;
-    let again = store.reserve("stray", "me", now, MINUTE).await;
-
-    assert_eq!((ours, again), (Ok(Reservation::Ours { attempt: 1 }), Ok(Reservation::Done)));
-    assert!(matches!(deferred, Err(StoreError::Refused(_))), "{deferred:?}");
-}
-
 /// A thread whose author has an address, with comments of somebody else.
-async fn thread<S: Store>(store: &S, name: &str, comments: &[&str]) {
+pub(super) async fn thread<S: Store>(store: &S, name: &str, comments: &[&str]) {
     let (author, post_id) = (format!("{name}-author"), format!("{name}-p"));
     let mut changes = vec![contact(&author, true), post(&post_id, &author, 1)];
     changes.extend(comments.iter().map(|comment| written(comment, &post_id, &format!("{name}-writer"))));
@@ -393,13 +339,13 @@ async fn apply<S: Store>(store: &S, group: &str, changes: Vec<Change>) {
     assert_eq!(store.apply(&mut owner, unit).await, Ok(Applied::Committed));
 }
 
-async fn close<S: Store>(store: &S, group: &str, id: &str, ending: RequestEnding, time: i64) {
+pub(super) async fn close<S: Store>(store: &S, group: &str, id: &str, ending: RequestEnding, time: i64) {
     let (id, reply) = (id.to_owned(), "250 ok".to_owned());
     apply(store, group, vec![Change::RequestClosed { id, ending, reply, time }]).await;
 }
 
 /// Takes what is due for a minute; gives back what belongs to other checks.
-async fn take<S: Outbox>(store: &S, now: i64, name: &str) -> Vec<DueRow> {
+pub(super) async fn take<S: Outbox>(store: &S, now: i64, name: &str) -> Vec<DueRow> {
     let taken = store.take_due(now, 10_000, MINUTE).await.expect("it answers");
     let (mine, others): (Vec<_>, Vec<_>) =
         taken.into_iter().partition(|row| recipient(row).starts_with(name));
@@ -418,7 +364,7 @@ fn id(row: &DueRow) -> &str {
     }
 }
 
-fn id_of(due: &[DueRow]) -> &str {
+pub(super) fn id_of(due: &[DueRow]) -> &str {
     due.first().map(id).unwrap_or_default()
 }
 
@@ -436,7 +382,7 @@ fn reason(row: &DueRow) -> &str {
     }
 }
 
-fn comments(due: &[DueRow]) -> Vec<&str> {
+pub(super) fn comments(due: &[DueRow]) -> Vec<&str> {
     due.iter()
         .filter_map(|row| match &row.request {
             Request::Mail(mail) => mail.comment_id.as_deref(),
@@ -488,9 +434,9 @@ fn endpoint(id: &str, types: &str) -> Endpoint {
 }
 
 /// Later than anything that the store has written by its own clock.
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond() + 1_000
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 const DAY: i64 = 86_400_000;

@@ -8,7 +8,7 @@ use deadpool_postgres::Transaction;
 
 use super::error::Trouble;
 use super::queue::{self, execute};
-use super::{PostgresStore, in_transaction};
+use super::{PostgresStore, in_transaction, outbox};
 use crate::adapters::store::requests::{capped, millis};
 use crate::ports::{Ledger, RequestEnding, Reservation, StoreError, StoreFuture};
 
@@ -24,12 +24,33 @@ impl Ledger for PostgresStore {
         Box::pin(async move { in_transaction!(self, tx => reserve(&tx, id, owner, now, until)) })
     }
 
-    fn defer<'a>(&'a self, id: &'a str, now: i64, not_before: i64, reply: &'a str) -> StoreFuture<'a, ()> {
-        Box::pin(async move { in_transaction!(self, tx => defer(&tx, id, now, not_before, reply)) })
+    fn defer<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        not_before: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()> {
+        Box::pin(async move { in_transaction!(self, tx => defer(&tx, id, owner, now, not_before, reply)) })
     }
 
-    fn attempt_failed<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()> {
-        Box::pin(async move { in_transaction!(self, tx => end_attempt(&tx, id, reply, now)) })
+    fn attempt_failed<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()> {
+        Box::pin(async move { in_transaction!(self, tx => end_attempt(&tx, id, Some(owner), reply, now)) })
+    }
+
+    fn done<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            in_transaction!(self, tx => outbox::close(&tx, id, RequestEnding::Done, reply, now))?;
+            self.inner.made_way.notify_one();
+            Ok(())
+        })
     }
 
     fn died<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {
@@ -80,7 +101,10 @@ async fn reserve(
     let attempt: i64 = tx.query_one(&begin, &[&id, &owner, &until, &now]).await?.try_get(0)?;
     let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
     // Whoever held it never said how it ended.
-    Ok(if held.is_some() { Reservation::Unknown { attempt } } else { Reservation::Ours { attempt } })
+    Ok(match held {
+        Some((by, _)) => Reservation::Unknown { attempt, by },
+        None => Reservation::Ours { attempt },
+    })
 }
 
 struct Entry {
@@ -100,11 +124,12 @@ async fn entry(tx: &Transaction<'_>, id: &str) -> Result<Option<Entry>, Trouble>
 async fn defer(
     tx: &Transaction<'_>,
     id: &str,
+    owner: &str,
     now: i64,
     not_before: i64,
     reply: &str,
 ) -> Result<(), Trouble> {
-    end_attempt(tx, id, reply, now).await?;
+    end_attempt(tx, id, Some(owner), reply, now).await?;
     if queue::put_back(tx, id, not_before, reply).await? {
         return Ok(());
     }
@@ -112,15 +137,27 @@ async fn defer(
     Err(StoreError::Refused(format!("the outbox has no request {id}, so it cannot wait there")).into())
 }
 
-/// The running attempt is over, and nobody holds the request any more.
+/// The running attempt is over, and nobody holds the request any more; of an owner where one is named.
 pub(super) async fn end_attempt(
+    tx: &Transaction<'_>,
+    id: &str,
+    owner: Option<&str>,
+    reply: &str,
+    now: i64,
+) -> Result<(), Trouble> {
+    execute(tx, END_ATTEMPT, &[&id, &now, &capped(reply), &owner]).await?;
+    execute(tx, RELEASE, &[&id, &now, &owner]).await.map(drop)
+}
+
+/// The running attempt is over, and nobody knows what became of it: whoever comes next need not wait, and is told so.
+pub(super) async fn leave_unknown(
     tx: &Transaction<'_>,
     id: &str,
     reply: &str,
     now: i64,
 ) -> Result<(), Trouble> {
-    execute(tx, END_ATTEMPT, &[&id, &now, &capped(reply)]).await?;
-    execute(tx, RELEASE, &[&id, &now]).await.map(drop)
+    execute(tx, END_ATTEMPT, &[&id, &now, &capped(reply), &None::<&str>]).await?;
+    execute(tx, LEAVE_UNKNOWN, &[&id, &now]).await.map(drop)
 }
 
 /// The other side has it: nobody will carry it out again.
@@ -140,11 +177,15 @@ const BEGIN: &str = "WITH begun AS (
     SELECT attempts FROM begun";
 
 const END_ATTEMPT: &str = "WITH held AS (
-        SELECT request, attempts FROM ledger WHERE request = $1 AND owner IS NOT NULL FOR UPDATE)
+        SELECT request, attempts FROM ledger WHERE request = $1 AND owner = coalesce($4, owner) FOR UPDATE)
     UPDATE request_attempts a SET ended_at = $2, reply = $3 FROM held
     WHERE a.request = held.request AND a.attempt = held.attempts AND a.ended_at IS NULL";
 
-const RELEASE: &str = "UPDATE ledger SET owner = NULL, held_until = NULL, changed_at = $2 WHERE request = $1";
+const RELEASE: &str = "UPDATE ledger SET owner = NULL, held_until = NULL, changed_at = $2
+    WHERE request = $1 AND owner = coalesce($3, owner)";
+
+const LEAVE_UNKNOWN: &str = "UPDATE ledger SET held_until = least(held_until, $2), changed_at = $2
+    WHERE request = $1 AND owner IS NOT NULL";
 
 const DONE: &str = "INSERT INTO ledger AS l (request, attempts, done, changed_at) VALUES ($1, 0, true, $2)
     ON CONFLICT (request) DO UPDATE SET done = true, changed_at = excluded.changed_at";

@@ -390,6 +390,17 @@ impl Store for PostgresStore {
     ) -> StoreFuture<'a, ()> {
         Box::pin(self.count(group, partition, offset, attempt))
     }
+
+    fn forget_attempts<'a>(
+        &'a self,
+        group: &'a str,
+        partition: &'a TopicPartition,
+        below: Offset,
+    ) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            in_transaction!(self, tx => position::forget_attempts(&tx, group, partition, below))
+        })
+    }
 }
 
 impl FanOut for PostgresStore {

@@ -239,7 +239,7 @@ async fn backlog(tx: &Transaction<'_>, now: i64) -> Result<OutboxBacklog, Troubl
     })
 }
 
-/// Closes a request, with its attempt and whoever held it.
+/// Closes a request, with its attempt and whoever held it; only of what is unknown it stays written who left it so.
 pub(super) async fn close(
     tx: &Transaction<'_>,
     id: &str,
@@ -247,9 +247,15 @@ pub(super) async fn close(
     reply: &str,
     time: i64,
 ) -> Result<(), Trouble> {
-    ledger::end_attempt(tx, id, reply, time).await?;
-    if ending == RequestEnding::Done {
-        ledger::done(tx, id, time).await?;
+    match ending {
+        RequestEnding::Unknown => ledger::leave_unknown(tx, id, reply, time).await?,
+        RequestEnding::Dead | RequestEnding::Withdrawn => {
+            ledger::end_attempt(tx, id, None, reply, time).await?
+        }
+        RequestEnding::Done => {
+            ledger::end_attempt(tx, id, None, reply, time).await?;
+            ledger::done(tx, id, time).await?;
+        }
     }
     queue::end_request(tx, id, ending, reply, time).await
 }

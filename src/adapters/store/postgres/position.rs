@@ -61,6 +61,24 @@ pub(super) async fn count_attempt(
     Ok(())
 }
 
+/// Removes the attempts at records below an offset.
+pub(super) async fn forget_attempts(
+    tx: &Transaction<'_>,
+    group: &str,
+    partition: &TopicPartition,
+    below: Offset,
+) -> Result<(), Trouble> {
+    let statement = tx
+        .prepare_cached(
+            "DELETE FROM attempts
+             WHERE consumer_group = $1 AND topic = $2 AND partition = $3 AND record_offset < $4",
+        )
+        .await?;
+    let (topic, number) = (partition.topic.as_str(), partition.partition.0);
+    tx.execute(&statement, &[&group, &topic, &number, &below.0]).await?;
+    Ok(())
+}
+
 /// What a guard says before anything is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::SqliteStore;
 use super::error::ours;
-use super::queue;
+use super::{outbox, queue};
 use crate::adapters::store::requests::{capped, millis};
 use crate::ports::{Ledger, RequestEnding, Reservation, StoreError, StoreFuture};
 
@@ -23,20 +23,43 @@ impl Ledger for SqliteStore {
         Box::pin(self.write(move |connection| reserve(connection, &id, &owner, now, until)))
     }
 
-    fn defer<'a>(&'a self, id: &'a str, now: i64, not_before: i64, reply: &'a str) -> StoreFuture<'a, ()> {
-        let (id, reply) = (id.to_owned(), reply.to_owned());
+    fn defer<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        not_before: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()> {
+        let (id, owner, reply) = (id.to_owned(), owner.to_owned(), reply.to_owned());
         Box::pin(self.write(move |connection| {
             let row = queue::row_of(connection, &id)?.ok_or_else(|| {
                 StoreError::Refused(format!("the outbox has no request {id}, so it cannot wait there"))
             })?;
-            end_attempt(connection, &id, &reply, now)?;
+            end_attempt(connection, &id, Some(&owner), &reply, now)?;
             queue::put_back(connection, row, not_before, &reply)
         }))
     }
 
-    fn attempt_failed<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()> {
+    fn attempt_failed<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        reply: &'a str,
+    ) -> StoreFuture<'a, ()> {
+        let (id, owner, reply) = (id.to_owned(), owner.to_owned(), reply.to_owned());
+        Box::pin(self.write(move |connection| end_attempt(connection, &id, Some(&owner), &reply, now)))
+    }
+
+    fn done<'a>(&'a self, id: &'a str, now: i64, reply: &'a str) -> StoreFuture<'a, ()> {
         let (id, reply) = (id.to_owned(), reply.to_owned());
-        Box::pin(self.write(move |connection| end_attempt(connection, &id, &reply, now)))
+        Box::pin(async move {
+            self.write(move |connection| outbox::close(connection, &id, RequestEnding::Done, &reply, now))
+                .await?;
+            self.inner.made_way.notify_one();
+            Ok(())
+        })
     }
 
     fn died<'a>(&'a self, id: &'a str, now: i64, why: &'a str) -> StoreFuture<'a, ()> {
@@ -95,7 +118,10 @@ fn reserve(
         params![id, attempt, now],
     )?;
     // Whoever held it never said how it ended.
-    Ok(if held.is_some() { Reservation::Unknown { attempt } } else { Reservation::Ours { attempt } })
+    Ok(match held {
+        Some((by, _)) => Reservation::Unknown { attempt, by },
+        None => Reservation::Ours { attempt },
+    })
 }
 
 struct Entry {
@@ -124,23 +150,50 @@ fn is_withdrawn(connection: &Connection, row: i64) -> Result<bool, StoreError> {
         .map_err(ours)
 }
 
-/// The running attempt is over, and nobody holds the request any more.
+/// The running attempt is over, and nobody holds the request any more; of an owner where one is named.
 pub(super) fn end_attempt(
     connection: &Connection,
     id: &str,
+    owner: Option<&str>,
+    reply: &str,
+    now: i64,
+) -> Result<(), StoreError> {
+    note_end(connection, id, owner, reply, now)?;
+    execute(
+        connection,
+        "UPDATE ledger SET owner = NULL, held_until = NULL, changed_at = ?2
+         WHERE request = ?1 AND owner = coalesce(?3, owner)",
+        params![id, now, owner],
+    )
+}
+
+/// The running attempt is over, and nobody knows what became of it: whoever comes next need not wait, and is told so.
+pub(super) fn leave_unknown(
+    connection: &Connection,
+    id: &str,
+    reply: &str,
+    now: i64,
+) -> Result<(), StoreError> {
+    note_end(connection, id, None, reply, now)?;
+    execute(
+        connection,
+        "UPDATE ledger SET held_until = min(held_until, ?2), changed_at = ?2 WHERE request = ?1 AND owner IS NOT NULL",
+        params![id, now],
+    )
+}
+
+fn note_end(
+    connection: &Connection,
+    id: &str,
+    owner: Option<&str>,
     reply: &str,
     now: i64,
 ) -> Result<(), StoreError> {
     execute(
         connection,
         "UPDATE request_attempts SET ended_at = ?2, reply = ?3 WHERE request = ?1 AND ended_at IS NULL
-         AND attempt = (SELECT attempts FROM ledger WHERE request = ?1 AND owner IS NOT NULL)",
-        params![id, now, capped(reply)],
-    )?;
-    execute(
-        connection,
-        "UPDATE ledger SET owner = NULL, held_until = NULL, changed_at = ?2 WHERE request = ?1",
-        params![id, now],
+         AND attempt = (SELECT attempts FROM ledger WHERE request = ?1 AND owner = coalesce(?4, owner))",
+        params![id, now, capped(reply), owner],
     )
 }
 

@@ -298,6 +298,18 @@ impl Store for SqliteStore {
             .await
         })
     }
+
+    fn forget_attempts<'a>(
+        &'a self,
+        group: &'a str,
+        partition: &'a TopicPartition,
+        below: Offset,
+    ) -> StoreFuture<'a, ()> {
+        let (group, partition) = (group.to_owned(), partition.clone());
+        Box::pin(
+            self.write(move |connection| position::forget_attempts(connection, &group, &partition, below)),
+        )
+    }
 }
 
 impl FanOut for SqliteStore {

@@ -219,7 +219,7 @@ fn backlog(connection: &Connection, now: i64) -> Result<OutboxBacklog, StoreErro
     read().map_err(ours)
 }
 
-/// Closes a request, with its attempt and whoever held it.
+/// Closes a request, with its attempt and whoever held it; only of what is unknown it stays written who left it so.
 pub(super) fn close(
     connection: &Connection,
     id: &str,
@@ -227,9 +227,15 @@ pub(super) fn close(
     reply: &str,
     time: i64,
 ) -> Result<(), StoreError> {
-    ledger::end_attempt(connection, id, reply, time)?;
-    if ending == RequestEnding::Done {
-        ledger::done(connection, id, time)?;
+    match ending {
+        RequestEnding::Unknown => ledger::leave_unknown(connection, id, reply, time)?,
+        RequestEnding::Dead | RequestEnding::Withdrawn => {
+            ledger::end_attempt(connection, id, None, reply, time)?;
+        }
+        RequestEnding::Done => {
+            ledger::end_attempt(connection, id, None, reply, time)?;
+            ledger::done(connection, id, time)?;
+        }
     }
     match queue::row_of(connection, id)? {
         Some(row) => queue::end(connection, row, ending, reply, time),

@@ -79,6 +79,25 @@ pub(super) fn count_attempt(
         .map_err(ours)
 }
 
+/// Removes the attempts at records below an offset.
+pub(super) fn forget_attempts(
+    connection: &Connection,
+    group: &str,
+    partition: &TopicPartition,
+    below: Offset,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "DELETE FROM attempts
+             WHERE consumer_group = ?1 AND topic = ?2 AND partition = ?3 AND record_offset < ?4",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![group, partition.topic.as_str(), partition.partition.0, below.0])
+        })
+        .map(drop)
+        .map_err(ours)
+}
+
 /// What a guard says before anything is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
