@@ -8,6 +8,8 @@
     reason = "tests"
 )]
 
+#[path = "kafka_mock/holding.rs"]
+mod holding;
 mod kafka_driver;
 
 use std::sync::atomic::Ordering;

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "tests")]
 
+#[path = "kafka_real/gaps.rs"]
+mod gaps;
 mod kafka_driver;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,10 +4,24 @@
 //! array instead. On the consumer's own queue it would swallow rebalances, so records get a queue of their own: the one
 //! who polls makes a [`Dequeue`] before it subscribes, and in every assignment, *before* the consumer hears of it, each partition
 //! that is ours is forwarded there ([`Forward::forward`]). Then, on one thread: `BaseConsumer::poll(0)` while there are events,
-//! [`Dequeue::wait`], [`Dequeue::take`]. The consumer is closed first (`close_queue`, `poll` until `closed`), the `Dequeue` dropped
-//! after that.
+//! [`Dequeue::wait`], [`Dequeue::take`]. At the end the `Dequeue` is dropped: first the queue goes, for which a client that is freed
+//! would wait for ever, then the consumer, which leaves its group as it always does when it is dropped.
+//!
+//! # Why it is sound
+//!
+//! All that is unsafe is calls of librdkafka with handles of four kinds, and each has one owner here:
+//!
+//! - the **client** is the consumer's; a `Dequeue` holds the consumer while it has any other handle of that client;
+//! - the **queues** are the `Dequeue`'s. A [`Forward`] has the same pointers, but only as long as the `Dequeue` stands: both hold one lock
+//!   over their use and their end, and a `Dequeue` owns *its* `Forward`, so that no other can be left with them. A `Dequeue` that is
+//!   leaked leaks its consumer with it;
+//! - a **partition's queue** is held for the length of one call;
+//! - a **message** is an `Owned`, freed once, on the thread that took it or where the `Dequeue` is dropped, in any case before its
+//!   client. What is handed out of it borrows from it, and cannot leave the closure it is given to.
 
 mod message;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::CString;
 use std::ptr::NonNull;
@@ -33,9 +47,9 @@ struct Target {
     queue: NonNull<RDKafkaQueue>,
 }
 
-// SAFETY: both are handles of librdkafka, whose functions may be called from any thread.
+// SAFETY: both are handles of librdkafka, whose functions may be called from any thread. They are used under the lock of `Forward`.
 unsafe impl Send for Target {}
-// SAFETY: as above; they lock what they change.
+// SAFETY: as above; the functions lock what they change.
 unsafe impl Sync for Target {}
 
 impl Forward {
@@ -80,7 +94,8 @@ impl Forward {
 
 /// The queue of one consumer's records, with the consumer.
 pub struct Dequeue<C: ConsumerContext> {
-    forward: fn(&C) -> &Forward,
+    /// The very one whose target is this queue.
+    forward: Arc<Forward>,
     records: NonNull<RDKafkaQueue>,
     events: NonNull<RDKafkaQueue>,
     /// Empty but for what a call of [`Dequeue::take`] has not handed over yet.
@@ -92,13 +107,12 @@ pub struct Dequeue<C: ConsumerContext> {
 unsafe impl<C: ConsumerContext> Send for Dequeue<C> where BaseConsumer<C>: Send + Sync {}
 
 impl<C: ConsumerContext + 'static> Dequeue<C> {
-    /// Makes the queue, from which at most `most` records are taken at once. `forward` finds the consumer's [`Forward`] in its
-    /// context. The consumer's non-empty callback is set: its events end a [`Dequeue::wait`].
+    /// Makes the queue, from which at most `most` records are taken at once. The consumer's context holds the same `forward`, for
+    /// its rebalances. The consumer's non-empty callback is set: its events end a [`Dequeue::wait`].
     ///
-    /// `None`: the client has no group, or its `Forward` belongs to another client.
-    pub fn new(mut consumer: BaseConsumer<C>, forward: fn(&C) -> &Forward, most: usize) -> Option<Self> {
-        let context = Arc::clone(consumer.context());
-        let mut target = forward(&context).target.write().unwrap_or_else(PoisonError::into_inner);
+    /// `None`: the client has no group, or the `Forward` belongs to another client.
+    pub fn new(mut consumer: BaseConsumer<C>, forward: Arc<Forward>, most: usize) -> Option<Self> {
+        let mut target = forward.target.write().unwrap_or_else(PoisonError::into_inner);
         let client = NonNull::new(consumer.client().native_ptr()).filter(|_| target.is_none())?;
         // SAFETY: the client lives.
         let events = NonNull::new(unsafe { native::rd_kafka_queue_get_consumer(client.as_ptr()) })?;
@@ -106,14 +120,16 @@ impl<C: ConsumerContext + 'static> Dequeue<C> {
         let records = NonNull::new(unsafe { native::rd_kafka_queue_new(client.as_ptr()) })?;
         *target = Some(Target { client, queue: records });
         drop(target);
-        consumer.set_nonempty_callback(move || forward(&context).wake());
+        let waker = Arc::clone(&forward);
+        consumer.set_nonempty_callback(move || waker.wake());
         let array = std::iter::repeat_with(|| None).take(most.max(1)).collect();
         Some(Self { forward, records, events, array, consumer: Arc::new(consumer) })
     }
 }
 
 impl<C: ConsumerContext> Dequeue<C> {
-    /// Returns the consumer, which must not outlive the queue unless it was closed before.
+    /// Returns the consumer. Whoever holds it longer than the queue keeps it a member of its group, but gets no records: those of
+    /// partitions that were forwarded are freed as they come.
     pub fn consumer(&self) -> &Arc<BaseConsumer<C>> {
         &self.consumer
     }
@@ -133,6 +149,11 @@ impl<C: ConsumerContext> Dequeue<C> {
     /// Waits for one record or error, for an event, or for [`Forward::wake`]; `patience` at most. Returns how many there were.
     pub fn wait(&mut self, patience: Duration, each: impl FnMut(Result<Message<'_>, Failed>)) -> usize {
         self.take_some(patience, 1, each)
+    }
+
+    /// Takes nothing, but tells the group that whoever polls is well (`max.poll.interval.ms`).
+    pub fn touch(&mut self) {
+        self.take_some(Duration::ZERO, 0, |_| {});
     }
 
     fn take_some(
@@ -164,11 +185,13 @@ impl<C: ConsumerContext> Dequeue<C> {
 }
 
 impl<C: ConsumerContext> Drop for Dequeue<C> {
-    /// Frees the queue, with the records that it holds; the consumer goes afterwards.
+    /// Frees the queue, with the records that it holds. The consumer goes afterwards, unless somebody else holds it: with the last who
+    /// does it leaves its group, and is freed.
     fn drop(&mut self) {
-        let mut target =
-            (self.forward)(self.consumer.context()).target.write().unwrap_or_else(PoisonError::into_inner);
+        let mut target = self.forward.target.write().unwrap_or_else(PoisonError::into_inner);
         *target = None;
+        drop(target);
+        // Messages hold their client, too.
         self.array.clear();
         // SAFETY: the handle is ours alone, nobody forwards to it or wakes it any more, and its client still lives. Partitions
         // that were forwarded keep the queue itself, which takes nothing from here on.

@@ -1,6 +1,7 @@
 //! One record, as librdkafka holds it.
 
 use std::ffi::{CStr, c_void};
+use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
 use rdkafka::bindings as native;
@@ -14,15 +15,16 @@ pub(crate) struct Owned(NonNull<RDKafkaMessage>);
 impl Owned {
     /// Looks at it: a record, or what went wrong with its partition.
     pub(crate) fn read(&self) -> Result<Message<'_>, Failed> {
-        // SAFETY: it was not freed yet, and nobody writes to it.
-        let message = Message { native: unsafe { self.0.as_ref() } };
-        if !message.native.err.is_error() {
+        let message = Message { native: self.0, owner: PhantomData };
+        let fields = message.fields();
+        if !fields.err.is_error() {
             return Ok(message);
         }
-        let place = !message.native.rkt.is_null() && message.offset() >= 0;
+        let about_one = !fields.rkt.is_null() && message.partition() >= 0;
         Err(Failed {
-            error: KafkaError::MessageConsumption(message.native.err.into()),
-            place: place.then(|| (message.topic().to_owned(), message.partition(), message.offset())),
+            error: KafkaError::MessageConsumption(fields.err.into()),
+            partition: about_one.then(|| (message.topic().into(), message.partition())),
+            offset: Some(message.offset()).filter(|offset| *offset >= 0),
         })
     }
 }
@@ -32,9 +34,11 @@ impl Owned {
 pub struct Failed {
     /// What went wrong.
     pub error: KafkaError,
-    /// The topic, the partition and the offset of the record that was not read, where it is about one. librdkafka's own position
-    /// is behind it now: whoever wants the record has to seek.
-    pub place: Option<(String, i32, i64)>,
+    /// The topic and the partition, where it is about one.
+    pub partition: Option<(Box<str>, i32)>,
+    /// The offset of the record that was not read, where it is about one. librdkafka's own position is behind it now: whoever
+    /// wants the record has to seek.
+    pub offset: Option<i64>,
 }
 
 impl Drop for Owned {
@@ -47,7 +51,10 @@ impl Drop for Owned {
 /// A record in librdkafka's memory.
 #[derive(Clone, Copy)]
 pub struct Message<'m> {
-    native: &'m RDKafkaMessage,
+    /// A pointer and not a reference: librdkafka finds around it what else belongs to the message, such as headers, which it parses
+    /// when they are asked for.
+    native: NonNull<RDKafkaMessage>,
+    owner: PhantomData<&'m Owned>,
 }
 
 /// A header of a record.
@@ -60,15 +67,20 @@ pub struct Header<'m> {
 }
 
 impl<'m> Message<'m> {
+    fn fields(&self) -> &'m RDKafkaMessage {
+        // SAFETY: the message is not freed as long as `'m`, and nobody writes to these fields once it was taken.
+        unsafe { self.native.as_ref() }
+    }
+
     /// Returns a number that stands for the topic, the same for all of its records that are held at one time.
     pub fn topic_id(&self) -> usize {
-        self.native.rkt.addr()
+        self.fields().rkt.addr()
     }
 
     /// Returns the topic's name.
     pub fn topic(&self) -> &'m str {
-        // SAFETY: a record belongs to a topic, which it keeps alive; of an error that was looked at before.
-        let name = unsafe { native::rd_kafka_topic_name(self.native.rkt) };
+        // SAFETY: a record belongs to a topic, which it keeps alive; of an error that was looked at before. The topic is not null.
+        let name = unsafe { native::rd_kafka_topic_name(self.fields().rkt) };
         // SAFETY: the name is a C string that lives as long as the topic.
         let name = unsafe { CStr::from_ptr(name) };
         name.to_str().unwrap_or_default()
@@ -76,19 +88,19 @@ impl<'m> Message<'m> {
 
     /// Returns the partition's number.
     pub fn partition(&self) -> i32 {
-        self.native.partition
+        self.fields().partition
     }
 
     /// Returns the record's offset.
     pub fn offset(&self) -> i64 {
-        self.native.offset
+        self.fields().offset
     }
 
     /// Returns its time in milliseconds since the Unix epoch, where it has one.
     pub fn timestamp(&self) -> Option<i64> {
         let mut kind = native::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the message lives, and `kind` is ours.
-        let timestamp = unsafe { native::rd_kafka_message_timestamp(self.native, &raw mut kind) };
+        let timestamp = unsafe { native::rd_kafka_message_timestamp(self.native.as_ptr(), &raw mut kind) };
         let known = kind != native::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         (known && timestamp != -1).then_some(timestamp)
     }
@@ -96,20 +108,20 @@ impl<'m> Message<'m> {
     /// Returns its key; `None` is null.
     pub fn key(&self) -> Option<&'m [u8]> {
         // SAFETY: librdkafka says where the key is and how long; it lives as long as the message.
-        unsafe { bytes(self.native.key, self.native.key_len) }
+        unsafe { bytes(self.fields().key, self.fields().key_len) }
     }
 
     /// Returns its value; `None` is a tombstone.
     pub fn payload(&self) -> Option<&'m [u8]> {
         // SAFETY: as the key.
-        unsafe { bytes(self.native.payload, self.native.len) }
+        unsafe { bytes(self.fields().payload, self.fields().len) }
     }
 
     /// Returns its headers in their order.
     pub fn headers(&self) -> impl Iterator<Item = Header<'m>> + use<'m> {
         let mut headers = ptr::null_mut();
-        // SAFETY: the message lives; its headers are parsed in place and belong to it.
-        let error = unsafe { native::rd_kafka_message_headers(self.native, &raw mut headers) };
+        // SAFETY: the message lives, and is of this thread alone: its headers are parsed in place, and belong to it as long as it lives.
+        let error = unsafe { native::rd_kafka_message_headers(self.native.as_ptr(), &raw mut headers) };
         let headers = if error.is_error() { ptr::null_mut() } else { headers };
         let mut index = 0;
         std::iter::from_fn(move || {

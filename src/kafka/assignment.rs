@@ -25,11 +25,22 @@ pub(crate) struct Owned {
     pub(crate) pending_seek: Option<Offset>,
     /// Whether fetching is paused.
     pub(crate) paused: bool,
+    /// The group's commit is not known yet, and so the driver has not heard of the assignment.
+    pub(crate) untold: bool,
+    /// Where it is decided where the assignment begins: offsets below are not missed.
+    pub(crate) claimed: Option<Claimed>,
+    /// The client has stopped fetching, since the position is not in the log or was never known. A seek does not help there:
+    /// fetching has to be started anew.
+    pub(crate) stalled: bool,
     /// The highest offset that a commit was asked for.
     committed: Option<Offset>,
     /// Whether a revocation is waiting for it.
     hold: Hold,
 }
+
+/// Where an assignment begins: at this offset, or wherever fetching does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claimed(pub(crate) Option<Offset>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hold {
@@ -60,10 +71,22 @@ impl Assignment {
             expected,
             pending_seek: None,
             paused: false,
+            untold: false,
+            claimed: None,
+            stalled: false,
             committed: None,
             hold: Hold::Kept,
         });
         generation
+    }
+
+    /// Returns what a new assignment ends without having been given back: all that is ours where it replaces the one before
+    /// (`increments` is false), else what it names again.
+    pub(crate) fn superseded(&self, new: &[(&str, i32)], increments: bool) -> Vec<Owned> {
+        let named = |owned: &&Owned| {
+            !increments || new.contains(&(owned.partition.topic.as_str(), owned.partition.partition.0))
+        };
+        self.owned.iter().filter(named).cloned().collect()
     }
 
     /// Returns the partition's entry.
@@ -81,6 +104,21 @@ impl Assignment {
     /// Returns everything that is ours.
     pub(crate) fn owned(&self) -> &[Owned] {
         &self.owned
+    }
+
+    /// Notes that an assignment has to wait until the group's commit is known.
+    pub(crate) fn leave_untold(&mut self, generation: Generation) {
+        if let Some(owned) = self.of_generation(generation) {
+            owned.untold = true;
+            owned.stalled = true;
+        }
+    }
+
+    /// Notes that nothing is fetched of any of them.
+    pub(crate) fn all_stalled(&mut self) {
+        for owned in &mut self.owned {
+            owned.stalled = true;
+        }
     }
 
     /// Notes that a revocation waits for these.
@@ -161,6 +199,27 @@ mod tests {
         assert_eq!(assignment.may_commit(generation, Offset(5)), Ok(()));
         assert_eq!(assignment.may_commit(generation, Offset(4)), Err(Refused::Backwards));
         assert_eq!(assignment.may_commit(generation, Offset(6)), Ok(()));
+    }
+
+    #[test]
+    fn a_whole_assignment_ends_all_before_it_and_an_increment_only_what_it_names() {
+        let mut assignment = Assignment::default();
+        let gone = assignment.assign(partition(0), None);
+        let again = assignment.assign(partition(1), None);
+        let new = [("blog.posts", 1), ("blog.posts", 2), ("blog.users", 0)];
+        let generations = |owned: Vec<Owned>| owned.into_iter().map(|owned| owned.generation);
+
+        let ended: Vec<_> = generations(assignment.superseded(&new, false)).collect();
+        assert_eq!(ended, [gone, again]);
+        assert_eq!(generations(assignment.superseded(&new, true)).collect::<Vec<_>>(), [again]);
+
+        assignment.remove(&ended);
+        let next = assignment.assign(partition(1), None);
+        assert!(next > again);
+        for generation in ended {
+            assert_eq!(assignment.may_commit(generation, Offset(1)), Err(Refused::NotOurs));
+        }
+        assert!(generations(assignment.superseded(&[], true)).next().is_none());
     }
 
     #[test]

@@ -6,8 +6,8 @@ use postroom_core::{FetchEpoch, Generation, Moment, Offset, TopicPartition};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 
-use crate::kafka::assignment::Refused;
-use crate::kafka::committer::Commit;
+use crate::kafka::assignment::{Claimed, Refused};
+use crate::kafka::committer::{COMMIT_PATIENCE, Commit};
 use crate::kafka::context::{EdgeContext, EdgeCounters};
 use crate::ports::EdgeError;
 
@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Resume(Generation),
     /// Move the fetch position.
     Seek { generation: Generation, offset: Offset, epoch: FetchEpoch },
+    /// It is decided where the assignment begins.
+    Claimed { generation: Generation, next: Option<Offset> },
     /// Say whether the assignment still holds.
     Verify(Generation),
     /// Nothing of it is in flight.
@@ -57,6 +59,11 @@ impl EdgeContext {
                 Command::Pause(generation) => self.pause(consumer, generation),
                 Command::Resume(generation) => self.resume(consumer, generation),
                 Command::Seek { generation, offset, epoch } => self.seek(generation, offset, epoch),
+                Command::Claimed { generation, next } => {
+                    if let Some(owned) = self.state().assignment.of_generation(generation) {
+                        owned.claimed = Some(Claimed(next));
+                    }
+                }
                 Command::Verify(generation) => {
                     let at = Instant::now() + self.config.heartbeat() + Duration::from_millis(500);
                     self.state().verifying.push((generation, at));
@@ -146,9 +153,9 @@ impl EdgeContext {
     }
 
     /// A record was not read, and the client's position is behind it: the next pause or rebalance would pass it over.
-    pub(crate) fn read_again(&self, (topic, partition, offset): &(String, i32, i64)) {
-        if let Some(owned) = self.state().assignment.of_partition(topic, *partition) {
-            let next = owned.expected.unwrap_or(Offset(*offset));
+    pub(crate) fn read_again(&self, topic: &str, partition: i32, offset: i64) {
+        if let Some(owned) = self.state().assignment.of_partition(topic, partition) {
+            let next = owned.expected.unwrap_or(Offset(offset));
             owned.expected = Some(next);
             owned.pending_seek.get_or_insert(next);
         }
@@ -161,6 +168,7 @@ impl EdgeContext {
             let state = self.state();
             let owned = state.assignment.owned().iter();
             owned
+                .filter(|owned| !owned.stalled)
                 .filter_map(|owned| Some((owned.partition.clone(), owned.generation, owned.pending_seek?)))
                 .collect()
         };
@@ -196,5 +204,3 @@ pub(crate) fn only(partition: &TopicPartition) -> TopicPartitionList {
 const SEEK_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a commit at once waits for one in the background.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a commit at once is repeated where the broker refuses it for the moment.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(5);

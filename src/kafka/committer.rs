@@ -144,9 +144,12 @@ impl Committer {
 }
 
 impl EdgeContext {
-    /// Commits in one request, waits for the broker's answer and tells the driver.
+    /// Commits in one request, waits for the broker's answer and tells the driver. Refused for the moment, it is repeated only where
+    /// the member leaves: else the driver commits again by itself.
     pub(crate) fn commit_now(&self, consumer: &BaseConsumer<Self>, commits: Vec<Commit>) {
-        self.commit_until(consumer, commits, Instant::now());
+        let leaves = self.state().closing.is_some();
+        let patience = if leaves { COMMIT_PATIENCE } else { Duration::ZERO };
+        self.commit_until(consumer, commits, Instant::now() + patience);
     }
 
     /// Commits as [`EdgeContext::commit_now`] does, and asks again until `deadline` where the broker only says that
@@ -198,7 +201,7 @@ fn list_of(commits: &[Commit]) -> TopicPartitionList {
 fn passes_by_itself(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{
         CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator, RebalanceInProgress,
-        StaleMemberEpoch,
+        StaleMemberEpoch, WaitingForCoordinator,
     };
     matches!(
         error.rdkafka_error_code(),
@@ -208,11 +211,14 @@ fn passes_by_itself(error: &KafkaError) -> bool {
                 | NotCoordinator
                 | RebalanceInProgress
                 | StaleMemberEpoch
+                | WaitingForCoordinator
         )
     )
 }
 
 /// How long the thread sleeps where nothing wakes it.
 const IDLE: Duration = Duration::from_secs(60);
+/// How long a commit that cannot be made up for later is repeated where the broker refuses it for the moment.
+pub(crate) const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a commit that the broker refuses for the moment waits before it is tried again.
 const PAUSE: Duration = Duration::from_millis(100);

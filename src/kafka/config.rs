@@ -286,11 +286,12 @@ pub enum Gap {
 /// What one consumer's queues may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Fetched and not yet polled, over all partitions, in bytes. Default 8 MiB.
+    /// Fetched and not yet polled, over all partitions, in bytes; once more as much may be polled and not yet welcome to the driver, and
+    /// at most one queue's content above that. Default 8 MiB.
     pub queue_bytes: usize,
     /// One partition's part of a fetch, in bytes. Default 512 KiB.
     pub fetch_bytes: usize,
-    /// Records polled and not yet welcome to the driver. Default 2,048.
+    /// Records polled and not yet welcome to the driver, while they weigh less than `queue_bytes`. Default 2,048.
     pub handed_over: usize,
 }
 

@@ -22,7 +22,7 @@ use crate::ports::{EdgeError, EdgeEvent};
 /// Polls until it is told to close or cannot go on; ends with `Stopped`.
 pub(crate) fn run(consumer: BaseConsumer<EdgeContext>) {
     let context = Arc::clone(consumer.context());
-    let result = match Dequeue::new(consumer, |context| &context.forward, ROUND) {
+    let result = match Dequeue::new(consumer, Arc::clone(&context.forward), ROUND) {
         Some(queue) => poll_and_close(queue, &context),
         None => Err(EdgeError::Client("the client gave no queue".to_owned())),
     };
@@ -66,12 +66,17 @@ fn poll_until_closed(queue: &mut Dequeue<EdgeContext>, context: &EdgeContext) ->
         }
         wait_for_the_driver(consumer, context);
         serve(queue, context, &mut fetched)?;
-        if !more {
+        if context.is_behind() {
+            // Nothing more is taken; the group hears that we are well.
+            queue.touch();
+        } else if !more {
             // Directly after commands and events: what comes from here on ends the wait.
             let patience = if context.seek_pending(consumer) { SHORT_POLL } else { LONG_POLL };
             queue.wait(patience, |message| fetched.take_or(context, message, &mut errors));
         }
-        more = queue.take(|message| fetched.take_or(context, message, &mut errors)) == ROUND;
+        if !context.is_behind() {
+            more = queue.take(|message| fetched.take_or(context, message, &mut errors)) == ROUND;
+        }
         EdgeCounters::add(&context.counters.polls);
         if more {
             fetched.flush_old(context);
@@ -80,16 +85,17 @@ fn poll_until_closed(queue: &mut Dequeue<EdgeContext>, context: &EdgeContext) ->
         }
         for failed in errors.drain(..) {
             fetched.flush(context);
-            react(consumer, context, &failed.error)?;
-            if let Some(place) = &failed.place
+            react(consumer, context, &failed.error, failed.partition.as_ref())?;
+            if let (Some((topic, partition)), Some(offset)) = (&failed.partition, failed.offset)
                 && matches!(errors::of_poll(&failed.error), Verdict::Wait)
             {
                 // So that what is expected is up to date.
                 context.changed();
                 fetched.flush(context);
-                context.read_again(place);
+                context.read_again(topic, *partition, offset);
             }
         }
+        context.go_on_stalled(queue, &mut fetched)?;
         answer_verified(context);
     }
 }
@@ -112,7 +118,7 @@ fn serve(
                     record.topic()
                 )));
             }
-            Some(Err(error)) => react(consumer, context, &error)?,
+            Some(Err(error)) => react(consumer, context, &error, None)?,
             // A rebalance, or a message of the client.
             None => {}
         }
@@ -124,6 +130,7 @@ fn react(
     consumer: &BaseConsumer<EdgeContext>,
     context: &EdgeContext,
     error: &KafkaError,
+    partition: Option<&(Box<str>, i32)>,
 ) -> Result<(), EdgeError> {
     match errors::of_poll(error) {
         Verdict::Wait => {
@@ -143,7 +150,10 @@ fn react(
             );
             Ok(())
         }
-        Verdict::Reposition => context.reposition(consumer),
+        Verdict::Stall => {
+            context.stalled(partition);
+            Ok(())
+        }
         Verdict::Stop(EdgeError::Client(reason)) => {
             let detail = consumer.client().fatal_error().map_or(reason, |(_, text)| text);
             Err(EdgeError::Client(detail))
@@ -153,11 +163,11 @@ fn react(
     }
 }
 
-/// Holds records back while the driver is behind; commands are served, and every second one poll is allowed,
-/// so that the group keeps hearing of us.
+/// Holds records back while the driver is behind, for a second at most: events are to be served, and the group is to hear of us.
+/// Commands are served meanwhile.
 fn wait_for_the_driver(consumer: &BaseConsumer<EdgeContext>, context: &EdgeContext) {
     let begun = Instant::now();
-    while context.backlog.is_above(context.config.memory.handed_over) {
+    while context.is_behind() {
         let commands = context.commands(SHORT_POLL);
         context.execute(consumer, commands, Commits::InBackground);
         let stop = context.state().closing.is_some();
@@ -191,7 +201,7 @@ fn close(queue: Dequeue<EdgeContext>, context: &Arc<EdgeContext>, failed: bool) 
         Some(deadline) => context.instant(deadline),
         None => Instant::now() + CLOSE_PATIENCE,
     };
-    let (done, closed) = mpsc::channel::<Result<(), EdgeError>>();
+    let (done, closed) = mpsc::channel();
     let of_closer = Arc::clone(context);
     let closer = thread::Builder::new().name("kafka-close".to_owned()).spawn(move || {
         if !failed {
@@ -208,8 +218,8 @@ fn close(queue: Dequeue<EdgeContext>, context: &Arc<EdgeContext>, failed: bool) 
         }
         of_closer.committer.end();
         of_closer.state().closed = true;
-        let result = leave(queue, &of_closer);
-        if done.send(result).is_err() {
+        leave(queue, &of_closer);
+        if done.send(()).is_err() {
             tracing::debug!("the client closed after its deadline");
         }
     });
@@ -217,32 +227,20 @@ fn close(queue: Dequeue<EdgeContext>, context: &Arc<EdgeContext>, failed: bool) 
         return Err(EdgeError::Client(format!("no thread to close on: {error}")));
     }
     let patience = deadline.saturating_duration_since(Instant::now());
-    closed.recv_timeout(patience).unwrap_or(Err(EdgeError::CloseTimedOut))
+    closed.recv_timeout(patience).map_err(|_| EdgeError::CloseTimedOut)
 }
 
-/// Takes leave of the group, then drops the queue and with it the client. A commit that hangs holds the client: it is left behind.
-fn leave(queue: Dequeue<EdgeContext>, context: &EdgeContext) -> Result<(), EdgeError> {
-    let consumer = queue.consumer();
-    let held = Arc::strong_count(consumer) > 1;
-    if held && context.log.is_away() {
-        // Without a broker there is nobody to take leave of.
-        return Ok(());
-    }
-    match consumer.close_queue() {
-        Ok(()) => {
-            while !consumer.closed() {
-                drop(consumer.poll(LONG_POLL));
-            }
+/// Drops the queue and with it the client, which takes leave of the group. A commit that hangs holds the client: it is waited for.
+fn leave(queue: Dequeue<EdgeContext>, context: &EdgeContext) {
+    while Arc::strong_count(queue.consumer()) > 1 {
+        if context.log.is_away() {
+            // Without a broker there is nobody to take leave of.
+            return;
         }
-        Err(error) if held => return Err(errors::of_request(&error)),
-        // After a fatal error a client leaves without a word.
-        Err(error) => {
-            tracing::debug!(group = context.config.group, %error, "no leave was taken of the group")
-        }
+        drop(queue.consumer().poll(LONG_POLL));
     }
-    // A client that goes before a queue of its records waits for them for ever.
+    // Not closed before: the client closes itself when it is dropped, and complains where that was done already.
     drop(queue);
-    Ok(())
 }
 
 /// How many records are taken before the commands are looked at.

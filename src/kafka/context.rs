@@ -94,6 +94,12 @@ impl EdgeContext {
             .unwrap_or(EdgeError::NotAuthorised(why))
     }
 
+    /// Says whether the driver has to catch up before more is taken for it.
+    pub(crate) fn is_behind(&self) -> bool {
+        let memory = &self.config.memory;
+        self.backlog.is_above(memory.handed_over, memory.queue_bytes)
+    }
+
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Relaxed)
     }
@@ -190,28 +196,32 @@ impl EdgeContext {
     }
 }
 
-/// How many records were handed over and not yet taken.
+/// How many records were handed over and not yet taken, and what they weigh.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     records: AtomicUsize,
+    bytes: AtomicUsize,
     counted: AtomicBool,
 }
 
 impl Backlog {
     /// Counts records that were handed over.
-    pub(crate) fn add(&self, records: usize) {
+    pub(crate) fn add(&self, records: usize, bytes: usize) {
         self.records.fetch_add(records, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Counts records that were taken. From the first call on the limit holds.
-    pub(crate) fn take(&self, records: usize) {
+    pub(crate) fn take(&self, records: usize, bytes: usize) {
         self.counted.store(true, Ordering::Relaxed);
         self.records.fetch_sub(records, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Says whether more than `limit` records wait to be taken.
-    pub(crate) fn is_above(&self, limit: usize) -> bool {
-        self.counted.load(Ordering::Relaxed) && self.records.load(Ordering::Relaxed) > limit
+    /// Says whether more records than `records` wait to be taken, or more bytes than `bytes`.
+    fn is_above(&self, records: usize, bytes: usize) -> bool {
+        self.counted.load(Ordering::Relaxed)
+            && (self.records.load(Ordering::Relaxed) > records || self.bytes.load(Ordering::Relaxed) > bytes)
     }
 }
 

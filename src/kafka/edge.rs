@@ -133,6 +133,10 @@ impl Edge for KafkaEdge {
         self.ask(Command::Seek { generation, offset, epoch });
     }
 
+    fn claimed(&self, generation: Generation, next: Option<Offset>) {
+        self.ask(Command::Claimed { generation, next });
+    }
+
     fn verify(&self, generation: Generation) {
         self.ask(Command::Verify(generation));
     }
@@ -173,8 +177,8 @@ impl Edge for KafkaEdge {
         self.ask(Command::Close(deadline));
     }
 
-    fn taken(&self, records: usize) {
-        self.backlog.take(records);
+    fn taken(&self, records: usize, bytes: usize) {
+        self.backlog.take(records, bytes);
     }
 }
 

@@ -13,8 +13,8 @@ pub(crate) enum Verdict {
     Wait,
     /// The member was too slow and left the group: the next polls bring it back.
     Rejoin,
-    /// Some partition's position is not in its log, or unknown.
-    Reposition,
+    /// The client has stopped fetching a partition: its position is not in the log, or unknown.
+    Stall,
     /// The consumer cannot go on.
     Stop(EdgeError),
 }
@@ -24,7 +24,7 @@ pub(crate) fn of_poll(error: &KafkaError) -> Verdict {
     match error {
         KafkaError::MessageConsumption(code) => match code {
             Code::PollExceeded => Verdict::Rejoin,
-            Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation => Verdict::Reposition,
+            Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation => Verdict::Stall,
             code => of_code(*code).map_or(Verdict::Wait, Verdict::Stop),
         },
         KafkaError::MessageConsumptionFatal(code) => {

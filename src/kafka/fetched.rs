@@ -158,7 +158,7 @@ impl Slot {
             RawBatchBuilder::with_capacity(self.partition.clone(), self.batch.len(), self.batch.bytes());
         let batch = std::mem::replace(&mut self.batch, next);
         let records: Vec<_> = batch.finish().into_iter().map(record).collect();
-        context.backlog.add(records.len());
+        context.backlog.add(records.len(), weight(&records));
         EdgeCounters::add_many(&context.counters.records, records.len());
         context.tell(Input::Records { generation: self.generation, epoch: self.epoch, records });
     }
@@ -193,6 +193,11 @@ fn record(raw: RawRecord) -> Record<RawRecord> {
         bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
         payload: raw,
     }
+}
+
+/// What records weigh in memory.
+fn weight(records: &[Record<RawRecord>]) -> usize {
+    records.iter().map(|record| usize::try_from(record.bytes).unwrap_or(usize::MAX)).sum()
 }
 
 /// Hashes a key: equal keys give equal hashes within a process.

@@ -34,6 +34,7 @@ mod reach;
 mod rebalance;
 mod retention;
 mod scan;
+mod stalled;
 mod standing;
 mod start;
 mod topics;

@@ -1,5 +1,4 @@
-//! Where partitions begin: from the group's commit, or from the group's start; and what to do where neither
-//! is in the log.
+//! Where partitions begin: from the group's commit, or from the group's start.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,10 +8,10 @@ use postroom_core::{Offset, TopicPartition};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList, TopicPartitionListElem};
 
-use crate::kafka::config::{Gap, Start};
+use crate::kafka::config::Start;
 use crate::kafka::context::{EdgeContext, EdgeCounters};
 use crate::kafka::metadata::{self, Reading};
-use crate::ports::{CommittedPosition, EdgeError, LogRange};
+use crate::ports::CommittedPosition;
 
 /// Where one partition begins.
 pub(crate) struct Position {
@@ -22,42 +21,31 @@ pub(crate) struct Position {
 }
 
 impl EdgeContext {
-    /// Looks up where partitions begin; returns them for the client, with offsets, and for the driver.
-    /// Where the coordinator does not answer, the client is left to look by itself.
+    /// Looks up where partitions begin: sets their offsets for the client, and returns them for the driver. `None` where the
+    /// coordinator does not answer: the offsets are as before.
     pub(crate) fn starting_positions(
         &self,
         consumer: &BaseConsumer<Self>,
-        list: &TopicPartitionList,
-    ) -> (TopicPartitionList, Vec<Position>) {
+        list: &mut TopicPartitionList,
+    ) -> Option<Vec<Position>> {
         if list.count() == 0 {
-            return (list.clone(), Vec::new());
+            return Some(Vec::new());
         }
-        match self.committed(consumer, list) {
-            Some(committed) => {
-                let known = self.known_topics(consumer, &committed);
-                let positions = committed
-                    .elements()
-                    .iter_mut()
-                    .map(|element| {
-                        let known = known.contains(element.topic());
-                        self.position(element, if known { Start::Earliest } else { self.config.start })
-                    })
-                    .collect();
-                (committed, positions)
-            }
-            None => {
-                let elements = list.elements();
-                let unknown = elements.iter().map(|element| Position {
-                    partition: self.name(element.topic(), element.partition()),
-                    committed: None,
-                    expected: None,
-                });
-                (list.clone(), unknown.collect())
-            }
-        }
+        let committed = self.committed(consumer, list)?;
+        let known = self.known_topics(consumer, &committed);
+        let positions = committed
+            .elements()
+            .iter_mut()
+            .map(|element| {
+                let known = known.contains(element.topic());
+                self.position(element, if known { Start::Earliest } else { self.config.start })
+            })
+            .collect();
+        *list = committed;
+        Some(positions)
     }
 
-    fn committed(
+    pub(crate) fn committed(
         &self,
         consumer: &BaseConsumer<Self>,
         list: &TopicPartitionList,
@@ -146,53 +134,6 @@ impl EdgeContext {
             }
         };
         CommittedPosition { next, finished: hint.finished, store: hint.store }
-    }
-
-    /// Some partition's position is not in its log, or was never known: finds which, and decides.
-    pub(crate) fn reposition(&self, consumer: &BaseConsumer<Self>) -> Result<(), EdgeError> {
-        let owned = self.state().assignment.owned().to_vec();
-        for owned in owned {
-            let (topic, number) = (owned.partition.topic.as_str(), owned.partition.partition.0);
-            let Ok((low, high)) = consumer.fetch_watermarks(topic, number, ASK_PATIENCE) else { continue };
-            let log = LogRange { start: Offset(low), end: Offset(high) };
-            let target = match owned.expected {
-                Some(next) if next < log.start && self.config.on_gap == Gap::Continue => {
-                    tracing::warn!(partition = %owned.partition, next = next.0, start = low, "records are gone: going on behind the gap");
-                    log.start
-                }
-                Some(next) if next < log.start || next > log.end => {
-                    return Err(EdgeError::PositionGone { partition: owned.partition, next, log });
-                }
-                Some(_) => continue,
-                None => match self.first_position(consumer, &owned.partition, log) {
-                    Some(target) => target,
-                    None => continue,
-                },
-            };
-            if let Some(owned) = self.state().assignment.of_generation(owned.generation) {
-                owned.expected = Some(target);
-                owned.pending_seek = Some(target);
-            }
-            self.changed();
-        }
-        Ok(())
-    }
-
-    fn first_position(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        partition: &TopicPartition,
-        log: LogRange,
-    ) -> Option<Offset> {
-        let committed = self.committed(consumer, &super::commands::only(partition))?;
-        let elements = committed.elements();
-        if let ClientOffset::Offset(next) = elements.first()?.offset() {
-            return Some(Offset(next));
-        }
-        Some(match self.config.start {
-            Start::Earliest => log.start,
-            Start::Latest => log.end,
-        })
     }
 }
 

@@ -4,10 +4,13 @@ use std::time::{Duration, Instant};
 
 use postroom_core::{Generation, Input, Partition, Topic, TopicPartition};
 use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
+use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
+use crate::kafka::assignment::Owned;
 use crate::kafka::commands::Commits;
 use crate::kafka::context::{EdgeContext, EdgeCounters};
+use crate::kafka::positions::Position;
 use crate::ports::{EdgeError, EdgeEvent};
 
 impl EdgeContext {
@@ -16,39 +19,111 @@ impl EdgeContext {
     /// The client's own default would look the offsets up again and could reset them in silence; so the
     /// list is handed to it with its offsets.
     pub(crate) fn assigned(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
-        let (start, positions) = self.starting_positions(consumer, list);
-        for position in positions {
-            let generation = self.state().assignment.assign(position.partition.clone(), position.expected);
-            EdgeCounters::add(&self.counters.assigned);
-            tracing::info!(
-                group = self.config.group, partition = %position.partition, generation = generation.0,
-                committed = position.committed.as_ref().map(|committed| committed.next.0), "partition assigned"
-            );
-            self.emit(EdgeEvent::Assigned {
-                partition: position.partition,
-                generation,
-                committed: position.committed,
+        let increments = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        if self.state().closed {
+            // Nobody takes records any more.
+            return self.heard(if increments {
+                consumer.incremental_assign(list)
+            } else {
+                consumer.assign(list)
             });
         }
+        let ended = self.superseded(list, increments);
+        let mut start = list.clone();
+        let positions = self.starting_positions(consumer, &mut start);
+        let is_known = positions.is_some();
+        match positions {
+            Some(positions) => positions.into_iter().for_each(|position| {
+                let generation =
+                    self.state().assignment.assign(position.partition.clone(), position.expected);
+                self.told(position, generation);
+            }),
+            None => self.untold(list),
+        }
         self.changed();
+        if ended.count() > 0 {
+            return self.heard(self.assign_anew(consumer, &ended, &start, increments));
+        }
         self.forward_all(consumer);
         // The client remembers a pause over assignments, and the driver has never paused this one.
-        if let Err(error) = consumer.resume(&start) {
+        if is_known && let Err(error) = consumer.resume(&start) {
             tracing::warn!(group = self.config.group, %error, "resuming before an assignment failed");
         }
-        let outcome = match consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => consumer.incremental_assign(&start),
-            RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(&start),
-        };
+        // What waits for the group's commit must not be fetched from anywhere else.
+        self.pause_again(consumer);
+        self.heard(if increments { consumer.incremental_assign(&start) } else { consumer.assign(&start) });
+        self.pause_again(consumer);
+    }
+
+    /// Tells the driver of an assignment.
+    fn told(&self, position: Position, generation: Generation) {
+        EdgeCounters::add(&self.counters.assigned);
+        tracing::info!(
+            group = self.config.group, partition = %position.partition, generation = generation.0,
+            committed = position.committed.as_ref().map(|committed| committed.next.0), "partition assigned"
+        );
+        let Position { partition, committed, .. } = position;
+        self.emit(EdgeEvent::Assigned { partition, generation, committed });
+    }
+
+    /// Takes partitions whose commit is not known. Without it the driver would take the group for a new one.
+    fn untold(&self, list: &TopicPartitionList) {
+        for element in list.elements() {
+            let partition = self.name(element.topic(), element.partition());
+            let mut state = self.state();
+            let generation = state.assignment.assign(partition, None);
+            state.assignment.leave_untold(generation);
+        }
+    }
+
+    /// Asks again for commits that were not known, and tells the driver of the assignments that waited for them.
+    pub(crate) fn tell_of_untold(&self, consumer: &BaseConsumer<Self>) {
+        let mut list = TopicPartitionList::new();
+        for owned in self.state().assignment.owned().iter().filter(|owned| owned.untold) {
+            list.add_partition(owned.partition.topic.as_str(), owned.partition.partition.0);
+        }
+        for position in self.starting_positions(consumer, &mut list).into_iter().flatten() {
+            let generation = {
+                let mut state = self.state();
+                let partition = &position.partition;
+                let owned = state.assignment.of_partition(partition.topic.as_str(), partition.partition.0);
+                let Some(owned) = owned.filter(|owned| owned.untold) else { continue };
+                owned.untold = false;
+                owned.expected = position.expected;
+                owned.generation
+            };
+            self.told(position, generation);
+        }
+    }
+
+    /// Drops what a new assignment ends that was never taken back: as far as anybody knows others have had it meanwhile. Returns
+    /// what of it the client still has.
+    fn superseded(&self, list: &TopicPartitionList, increments: bool) -> TopicPartitionList {
+        let elements = list.elements();
+        let new: Vec<_> = elements.iter().map(|element| (element.topic(), element.partition())).collect();
+        let ended = self.state().assignment.superseded(&new, increments);
+        let mut still = TopicPartitionList::with_capacity(ended.len());
+        for owned in &ended {
+            still.add_partition(owned.partition.topic.as_str(), owned.partition.partition.0);
+        }
+        let (untold, told): (Vec<_>, Vec<_>) = ended.iter().partition(|owned| owned.untold);
+        let generations = |of: Vec<&Owned>| of.into_iter().map(|owned| owned.generation).collect::<Vec<_>>();
+        self.state().assignment.remove(&generations(untold));
+        if !told.is_empty() {
+            self.lost(&generations(told));
+        }
+        still
+    }
+
+    fn heard(&self, outcome: KafkaResult<()>) {
         if let Err(error) = outcome {
             tracing::error!(group = self.config.group, %error, "the client refused its assignment");
         }
-        self.pause_again(consumer);
     }
 
     /// Records of what is ours go to the queue that is taken from. An assignment that ends undoes it, and what the client then
     /// handed out by its own queue could not be put in order with the rest.
-    fn forward_all(&self, consumer: &BaseConsumer<Self>) {
+    pub(crate) fn forward_all(&self, consumer: &BaseConsumer<Self>) {
         let mut state = self.state();
         let lost = state.assignment.owned().iter().find(|owned| {
             let (topic, number) = (owned.partition.topic.as_str(), owned.partition.partition.0);
@@ -61,9 +136,9 @@ impl EdgeContext {
     }
 
     /// Pauses are forgotten by some rebalances.
-    fn pause_again(&self, consumer: &BaseConsumer<Self>) {
+    pub(crate) fn pause_again(&self, consumer: &BaseConsumer<Self>) {
         let mut paused = TopicPartitionList::new();
-        for owned in self.state().assignment.owned().iter().filter(|owned| owned.paused) {
+        for owned in self.state().assignment.owned().iter().filter(|owned| owned.paused || owned.untold) {
             paused.add_partition(owned.partition.topic.as_str(), owned.partition.partition.0);
         }
         if paused.count() > 0
@@ -127,16 +202,20 @@ impl EdgeContext {
         self.tell(Input::Lost { generations: generations.to_vec() });
     }
 
+    /// Returns the assignments of these partitions that the driver knows. Others just end.
     fn generations(&self, list: &TopicPartitionList) -> Vec<Generation> {
         let mut state = self.state();
         let elements = list.elements();
-        elements
+        let (untold, told): (Vec<_>, Vec<_>) = elements
             .iter()
             .filter_map(|element| {
                 let owned = state.assignment.of_partition(element.topic(), element.partition())?;
-                Some(owned.generation)
+                Some((owned.generation, owned.untold))
             })
-            .collect()
+            .partition(|(_, untold)| *untold);
+        let generations = |of: Vec<(Generation, bool)>| of.into_iter().map(|(generation, _)| generation);
+        state.assignment.remove(&generations(untold).collect::<Vec<_>>());
+        generations(told).collect()
     }
 
     /// Returns the name of a partition, sharing the topic's name with what is known.

@@ -265,7 +265,7 @@ pub(crate) fn go_on(connection: &Connection, topic: &str, error: &KafkaError) ->
             Err(reach::obstacle(connection).unwrap_or_else(|| may_not_read(connection, topic)))
         }
         Verdict::Stop(error) => Err(error),
-        Verdict::Wait | Verdict::Rejoin | Verdict::Reposition => Ok(()),
+        Verdict::Wait | Verdict::Rejoin | Verdict::Stall => Ok(()),
     }
 }
 

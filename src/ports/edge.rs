@@ -22,6 +22,13 @@ pub enum EdgeEvent {
     },
     /// Records, revocations, losses, answers to commits and dead letters: as the processor takes them.
     Input(Input<RawRecord>),
+    /// Records were removed from the log before they were read: fetching goes on behind them.
+    Removed {
+        /// Their partition.
+        partition: TopicPartition,
+        /// Their offsets.
+        range: OffsetRange,
+    },
     /// The consumer cannot go on, or has closed as it was asked (`Ok`). Nothing follows.
     Stopped(Result<(), EdgeError>),
 }
@@ -66,6 +73,9 @@ pub trait Edge: Send + Sync {
     fn resume(&self, generation: Generation);
     /// Moves the fetch position; records from there carry `epoch`.
     fn seek(&self, partition: &TopicPartition, generation: Generation, offset: Offset, epoch: FetchEpoch);
+    /// Says that it is decided where an assignment begins: nothing below `next` is missed. Called behind the `seek`, where there
+    /// is one. Until then the edge does not judge a position that is not in the log: it may be somebody else's.
+    fn claimed(&self, _generation: Generation, _next: Option<Offset>) {}
     /// Polls again and answers `Verified` if the assignment still holds.
     fn verify(&self, generation: Generation);
     /// Nothing of this assignment is in flight: a revocation that waits for it may go on.
@@ -80,9 +90,9 @@ pub trait Edge: Send + Sync {
     fn rounds(&self) -> u64;
     /// Leaves the group and ends with `Stopped`, by `deadline` at the latest.
     fn close(&self, deadline: Moment);
-    /// Says that the driver has taken that many records out of the events: fetching goes on while few are
-    /// untaken. From the first call on the edge holds records back, so call it always or never.
-    fn taken(&self, _records: usize) {}
+    /// Says that the driver has taken that many records out of the events, with the sum of their `bytes`: fetching goes on while
+    /// few are untaken. From the first call on the edge holds records back, so call it always or never.
+    fn taken(&self, _records: usize, _bytes: usize) {}
 }
 
 /// Why the edge cannot do its work.

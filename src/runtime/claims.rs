@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use postroom_core::{Attempt, Generation, Offset, Ticket, TopicPartition};
+use postroom_core::{Attempt, Generation, Offset, OffsetRange, Start, Ticket, TopicPartition};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::ports::{Claim, CommittedPosition, Edge, Guard, Store, StoreError, Unit};
@@ -15,8 +15,8 @@ use crate::runtime::worker::SharedClaim;
 /// The outcome of a claim.
 #[derive(Debug)]
 pub(crate) enum ClaimAnswer {
-    /// It is ours; go on at `next` (`None`: where Kafka says).
-    Claimed { generation: Generation, claim: Claim, next: Option<Offset> },
+    /// It is ours; go on at `next` (`None`: where Kafka says), behind what was `removed` from the log.
+    Claimed { generation: Generation, claim: Claim, next: Option<Offset>, removed: Option<OffsetRange> },
     /// The store or the broker is away: to be asked again.
     Away { generation: Generation },
     /// The group must not start here.
@@ -151,9 +151,9 @@ impl Asker {
             }
         };
         match self.rules.decide(&partition, claim.next, committed.as_ref(), log, self.store.id()) {
-            Ok(next) => {
+            Ok(Start { next, removed }) => {
                 self.forget_finished(&mut claim, next).await;
-                ClaimAnswer::Claimed { generation, claim, next: Some(next) }
+                ClaimAnswer::Claimed { generation, claim, next: Some(next), removed }
             }
             Err(message) => ClaimAnswer::Refused { generation, refusal: Refusal { partition, message } },
         }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postroom_core::{Generation, Input, Moment, Output, Processor, Run, Settings};
+use postroom_core::{Generation, Input, Moment, Offset, Output, Processor, Run, Settings};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -62,8 +62,12 @@ pub(crate) struct Driver {
     ending: Option<Ending>,
     closing: bool,
     dispatched: Vec<(Run<RawRecord>, SharedClaim)>,
+    /// Where assignments begin, to be told when the outputs of that decision are executed.
+    decided: Vec<(Generation, Option<Offset>)>,
     /// Records taken from the edge that it still counts as waiting.
     untold: usize,
+    /// What those weigh.
+    untold_bytes: usize,
     /// The moment of this round.
     now: Moment,
 }
@@ -100,7 +104,9 @@ impl Driver {
             ending: None,
             closing: false,
             dispatched: Vec::new(),
+            decided: Vec::new(),
             untold: 0,
+            untold_bytes: 0,
             now: clock.now(),
         };
         (driver, control)
@@ -135,7 +141,7 @@ impl Driver {
     /// Lets the edge fetch on while the core has room.
     fn fetch_on(&mut self) {
         if self.untold > 0 && self.processor.wants_more() {
-            self.edge.taken(std::mem::take(&mut self.untold));
+            self.edge.taken(std::mem::take(&mut self.untold), std::mem::take(&mut self.untold_bytes));
         }
     }
 
@@ -186,13 +192,17 @@ impl Driver {
             // Nothing of an assignment that is over is kept.
             ClaimAnswer::Claimed { generation, .. } | ClaimAnswer::Refused { generation, .. }
                 if !self.claims.holds(generation) => {}
-            ClaimAnswer::Claimed { mut claim, generation, next } => {
+            ClaimAnswer::Claimed { mut claim, generation, next, removed } => {
                 self.observer.store_answers(true);
+                if let Some(range) = removed {
+                    self.observer.removed(&claim.partition, range);
+                }
                 let attempts = std::mem::take(&mut claim.attempts);
                 let topic = claim.partition.topic.clone();
                 self.held.insert(generation, Arc::new(Mutex::new(claim)));
                 let below = self.tell_of(generation, Input::Claimed { generation, next, attempts });
                 self.observer.passed_over(topic.as_str(), below);
+                self.decided.push((generation, next));
             }
             ClaimAnswer::Away { generation } => {
                 self.observer.store_answers(false);
@@ -216,6 +226,10 @@ impl Driver {
         }
         if !self.dispatched.is_empty() {
             self.workers.start(std::mem::take(&mut self.dispatched));
+        }
+        // The seeks are asked for by now.
+        for (generation, next) in self.decided.drain(..) {
+            self.edge.claimed(generation, next);
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use postroom_core::{Generation, Input, Moment, Output, PauseCause, Snapshot, TopicPartition};
+use postroom_core::{Generation, Input, Moment, OffsetRange, Output, PauseCause, Snapshot, TopicPartition};
 
 use crate::event::RawRecord;
 use crate::runtime::age::WallClock;
@@ -166,6 +166,16 @@ impl Observer {
     /// Records that were taken in lie below the position that the store names: they count as skipped.
     pub(crate) fn passed_over(&self, topic: &str, records: usize) {
         self.metrics.finished(topic, OTHER, Ending::Skipped, whole(records));
+    }
+
+    /// Records were removed from the log before the group read them: nobody can bring them back.
+    pub(crate) fn removed(&self, partition: &TopicPartition, range: OffsetRange) {
+        let records = range.to.0.saturating_sub(range.from.0);
+        tracing::error!(
+            group = self.metrics.group(), %partition, from = range.from.0, to = range.to.0, records,
+            "records were removed before the group read them: going on behind them"
+        );
+        self.metrics.removed(partition.topic.as_str(), u64::try_from(records).unwrap_or(0));
     }
 
     /// Records were dropped unfinished: they are fetched again, here or by the next owner.

@@ -42,7 +42,7 @@ impl StartRules {
         self.keep_positions() && partition.topic.as_str() != self.retry_topic
     }
 
-    /// Returns the next offset to read.
+    /// Returns the next offset to read, and what was removed before it.
     ///
     /// # Errors
     /// What a person has to decide first.
@@ -53,7 +53,7 @@ impl StartRules {
         committed: Option<&CommittedPosition>,
         log: LogRange,
         store: &StoreId,
-    ) -> Result<Offset, String> {
+    ) -> Result<Start, String> {
         let mut policy = self.policy;
         let commit = committed.map(|position| position.next);
         let known = if !self.keeps_position(partition) {
@@ -68,11 +68,7 @@ impl StartRules {
             Known::Store { row, commit }
         };
         let log = OffsetRange { from: log.start, to: log.end };
-        let Start { next, removed } = start(known, log, policy).map_err(|refusal| refusal.to_string())?;
-        if let Some(OffsetRange { from, to }) = removed {
-            tracing::error!(%partition, %from, %to, "records were removed before the group read them");
-        }
-        Ok(next)
+        start(known, log, policy).map_err(|refusal| refusal.to_string())
     }
 }
 
@@ -109,7 +105,8 @@ mod tests {
 
     fn decide(row: Option<i64>, commit: Option<CommittedPosition>) -> Result<Offset, String> {
         let store = StoreId("ours".to_owned());
-        rules().decide(&at("blog.posts"), row.map(Offset), commit.as_ref(), LOG, &store)
+        let start = rules().decide(&at("blog.posts"), row.map(Offset), commit.as_ref(), LOG, &store)?;
+        Ok(start.next)
     }
 
     #[test]
@@ -132,6 +129,6 @@ mod tests {
 
         let next = rules().decide(&at, None, Some(&committed(12, "theirs")), LOG, &store);
 
-        assert_eq!(next, Ok(Offset(12)));
+        assert_eq!(next, Ok(Start { next: Offset(12), removed: None }));
     }
 }

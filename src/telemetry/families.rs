@@ -99,6 +99,8 @@ families! {
         "Messages that were taken from Kafka, by how they ended; each counts once. `given_back` were dropped unfinished with their partition: the next owner takes them.";
     received: counter "postroom_messages_received_total" ["group" "topic"]
         "Messages that were taken from Kafka, those of lost partitions included.";
+    removed: counter "postroom_messages_removed_total" ["group" "topic"]
+        "Offsets that the log no longer held when the group came to them (`on_gap = \"continue\"`).";
     processing: PROCESSING "postroom_message_processing_seconds" ["group" "topic" "handler"]
         "How long one attempt took; of a batch, its share.";
     end_to_end: END_TO_END "postroom_message_end_to_end_seconds" ["group" "topic" "handler"]

@@ -133,6 +133,13 @@ impl GroupMetrics {
         }
     }
 
+    /// Offsets were removed from the log before they were read.
+    pub fn removed(&self, topic: &str, offsets: u64) {
+        if let Some(topic) = self.topic(topic) {
+            topic.removed.inc_by(offsets);
+        }
+    }
+
     /// Messages of one event type were finished the same way. Dead letters are told by [`Self::dead_lettered`].
     pub fn finished(&self, topic: &str, event_type: &str, ending: Ending, count: u64) {
         if count == 0 {

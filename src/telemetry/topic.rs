@@ -33,6 +33,7 @@ impl<K: Copy + PartialEq, V> Each<K, V> {
 pub(crate) struct TopicHandles {
     pub(crate) name: String,
     pub(crate) received: IntCounter,
+    pub(crate) removed: IntCounter,
     pub(crate) bytes: IntCounter,
     pub(crate) in_flight: IntGauge,
     pub(crate) buffer_bytes: IntGauge,
@@ -72,6 +73,7 @@ impl TopicHandles {
         Ok(Self {
             name: topic.to_owned(),
             received: families.received.get_metric_with_label_values(&pair)?,
+            removed: families.removed.get_metric_with_label_values(&pair)?,
             bytes: families.message_bytes.get_metric_with_label_values(&pair)?,
             in_flight: families.in_flight.get_metric_with_label_values(&pair)?,
             buffer_bytes: families.buffer_bytes.get_metric_with_label_values(&pair)?,

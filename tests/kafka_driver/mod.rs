@@ -28,6 +28,12 @@ pub(crate) struct Member {
     pub(crate) history: Vec<Told>,
     /// What to do when partitions are revoked.
     pub(crate) on_revoke: OnRevoke,
+    /// Whether partitions begin at Kafka's commit as soon as they are assigned.
+    pub(crate) claims: bool,
+    /// Whether it tells the edge that it has taken records.
+    pub(crate) takes: bool,
+    /// The sum of all records' bytes.
+    pub(crate) weight: usize,
     /// How it ended.
     pub(crate) stopped: Option<Result<(), EdgeError>>,
     next: BTreeMap<TopicPartition, Offset>,
@@ -43,6 +49,7 @@ pub(crate) enum Told {
     DeadLettered(Offset),
     DeadLetterFailed(Offset),
     Verified(Generation),
+    Removed(TopicPartition, OffsetRange),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +74,9 @@ impl Member {
             records: Vec::new(),
             history: Vec::new(),
             on_revoke: OnRevoke::CommitAndRelease,
+            claims: true,
+            takes: true,
+            weight: 0,
             stopped: None,
             next: BTreeMap::new(),
         }
@@ -128,8 +138,13 @@ impl Member {
                 self.owned.insert(partition.clone(), generation);
                 self.next.remove(&partition);
                 self.history.push(Told::Assigned(partition.clone()));
+                if self.claims {
+                    let next = committed.as_ref().map(|committed| committed.next);
+                    self.edge.claimed(generation, next);
+                }
                 self.positions.push((partition, committed));
             }
+            EdgeEvent::Removed { partition, range } => self.history.push(Told::Removed(partition, range)),
             EdgeEvent::Input(input) => self.input(input),
             EdgeEvent::Stopped(result) => self.stopped = Some(result),
         }
@@ -138,7 +153,11 @@ impl Member {
     fn input(&mut self, input: Input<RawRecord>) {
         match input {
             Input::Records { generation, epoch, records } => {
-                self.edge.taken(records.len());
+                let bytes: usize = records.iter().map(|record| usize::try_from(record.bytes).unwrap()).sum();
+                if self.takes {
+                    self.edge.taken(records.len(), bytes);
+                }
+                self.weight += bytes;
                 for record in records {
                     let partition = record.payload.partition().clone();
                     if self.owned.get(&partition) == Some(&generation) {

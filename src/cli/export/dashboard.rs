@@ -271,6 +271,7 @@ const ROWS: &[Row] = &[
                 concat!("1 - ", rate!("handler", "postroom_retries_total", handler), " / (", rate!("handler", "postroom_messages_total", handler), " > 0)") => "{{handler}}"),
             panel!(Stack "Dead letters", "Messages set aside, by reason.", "ops", rate!("group, reason", "postroom_dead_letters_total", handler) => "{{group}} {{reason}}"),
             panel!(Stack "Records that cannot be read", "By what is wrong with them.", "ops", rate!("topic, detail", "postroom_decode_failures_total", topic) => "{{topic}} {{detail}}"),
+            panel!(Stack "Records that Kafka removed unread", "Retention was faster than the group (on_gap = continue).", "ops", rate!("group, topic", "postroom_messages_removed_total", topic) => "{{group}} {{topic}}"),
             panel!(Lines "Open dead letters", "Neither replayed nor discarded, by topic.", "short",
                 concat!("max by (group, dlq_topic) (", of!("postroom_dead_letter_topic_messages"), ")") => "{{dlq_topic}}"),
             panel!(Lines "Oldest open letter, as a share of its topic's retention", "At 1 Kafka removes it. Above 0.8 somebody is paged.", "percentunit",

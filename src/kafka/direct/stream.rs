@@ -13,8 +13,42 @@ use crate::kafka::direct::trouble::Trouble;
 
 /// A connection.
 pub(crate) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<SslStream<TcpStream>>),
+    Plain(Timed),
+    Tls(Box<SslStream<Timed>>),
+}
+
+/// A connection that ends at its deadline, however little comes at a time.
+#[derive(Debug)]
+pub(crate) struct Timed {
+    tcp: TcpStream,
+    deadline: Instant,
+}
+
+impl Timed {
+    /// Says how long a read or a write may take; fails as one that took too long.
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        // No other kind means to the TLS library that it was only late.
+        if left.is_zero() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(Some(left)) }
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.tcp.set_read_timeout(self.left()?)?;
+        self.tcp.read(buffer)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.tcp.set_write_timeout(self.left()?)?;
+        self.tcp.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.tcp.flush()
+    }
 }
 
 impl Stream {
@@ -91,7 +125,7 @@ pub(crate) fn speaks_tls(broker: &str, deadline: Instant) -> bool {
     configured.verify_hostname(false).connect("localhost", tcp).is_ok()
 }
 
-fn connect(broker: &str, deadline: Instant) -> Result<TcpStream, Trouble> {
+fn connect(broker: &str, deadline: Instant) -> Result<Timed, Trouble> {
     let addresses = broker
         .to_socket_addrs()
         .map_err(|error| Trouble::Away(format!("the name cannot be resolved: {error}")))?;
@@ -99,10 +133,8 @@ fn connect(broker: &str, deadline: Instant) -> Result<TcpStream, Trouble> {
     for address in addresses {
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let connected = TcpStream::connect_timeout(&address, left.min(CONNECT_PATIENCE)).and_then(|stream| {
-            stream.set_read_timeout(Some(left))?;
-            stream.set_write_timeout(Some(left))?;
             stream.set_nodelay(true)?;
-            Ok(stream)
+            Ok(Timed { tcp: stream, deadline })
         });
         match connected {
             Ok(stream) => return Ok(stream),
@@ -146,7 +178,7 @@ pub(crate) fn connector(security: Security<'_>) -> Result<SslConnector, Trouble>
     Ok(builder.build())
 }
 
-fn of_handshake(error: &HandshakeError<TcpStream>) -> Trouble {
+fn of_handshake(error: &HandshakeError<Timed>) -> Trouble {
     let (HandshakeError::Failure(failed) | HandshakeError::WouldBlock(failed)) = error else {
         return Trouble::Local(format!("the TLS library fails: {error}"));
     };
@@ -185,3 +217,58 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 const EXPIRED: i32 = 10;
 const OTHER_HOST: i32 = 62;
 const OTHER_ADDRESS: i32 = 64;
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+    use crate::kafka::config::Connection;
+
+    /// A server that answers everything with one byte a moment, for some seconds.
+    fn dripping() -> (String, thread::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            // For Kafka's protocol: an answer of 65,536 bytes. For TLS: a handshake record of 4,096.
+            let mut answer = [22, 3, 3, 16].into_iter().chain(std::iter::repeat(0));
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_secs(20) {
+                if stream.write_all(&[answer.next().unwrap()]).is_err() {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        (address, server)
+    }
+
+    #[test]
+    fn a_broker_that_answers_byte_by_byte_is_left_at_the_deadline() {
+        for (protocol, late) in
+            [("plaintext", "it did not answer in time"), ("ssl", "it did not shake hands for TLS in time")]
+        {
+            let (address, server) = dripping();
+            let mut connection = Connection::to(&address);
+            connection.properties.insert("security.protocol".to_owned(), protocol.to_owned());
+            let deadline = Instant::now() + Duration::from_millis(500);
+
+            let stream = Stream::open(&address, Security::of(&connection), deadline);
+            let trouble = stream.map(|mut stream| {
+                let read = stream.read_exact(&mut [0; 65_536]);
+                stream.trouble(&read.unwrap_err())
+            });
+
+            assert_eq!(
+                trouble.unwrap_or_else(|trouble| trouble),
+                Trouble::Away(late.to_owned()),
+                "{protocol}"
+            );
+            server.join().unwrap();
+        }
+    }
+}

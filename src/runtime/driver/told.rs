@@ -22,6 +22,7 @@ impl Driver {
                 let request = self.observer.told(self.now, &input);
                 self.take_input(input, request);
             }
+            EdgeEvent::Removed { partition, range } => self.observer.removed(&partition, range),
             // Ends the loop before it comes here.
             EdgeEvent::Stopped(_) => {}
         }
@@ -30,6 +31,8 @@ impl Driver {
     fn take_input(&mut self, input: Input<RawRecord>, request: Option<Request>) {
         if let Input::Records { generation, epoch, records } = input {
             self.untold += records.len();
+            let bytes = records.iter().map(|record| usize::try_from(record.bytes).unwrap_or(usize::MAX));
+            self.untold_bytes += bytes.sum::<usize>();
             self.take_records(generation, epoch, records);
         } else if let Input::DeadLettered { ticket } = input
             && self.claims.pass(ticket, self.held.get(&ticket.generation), request)

@@ -34,6 +34,8 @@ pub(super) struct FakeEdge {
     pub(super) refusals: AtomicUsize,
     /// Records that the driver took.
     pub(super) taken: AtomicUsize,
+    /// Where assignments begin, and how many seeks had been asked for by then.
+    pub(super) claimed: Mutex<Vec<(Generation, Option<Offset>, usize)>>,
 }
 
 impl FakeEdge {
@@ -44,6 +46,7 @@ impl FakeEdge {
             asked: watch::Sender::new(Vec::new()),
             refusals: AtomicUsize::new(0),
             taken: AtomicUsize::new(0),
+            claimed: Mutex::default(),
         };
         (Arc::new(edge), received)
     }
@@ -99,6 +102,11 @@ impl Edge for FakeEdge {
         self.note(Asked::Seek(offset));
     }
 
+    fn claimed(&self, generation: Generation, next: Option<Offset>) {
+        let seeks = self.asked().iter().filter(|asked| matches!(asked, Asked::Seek(_))).count();
+        self.claimed.lock().unwrap().push((generation, next, seeks));
+    }
+
     fn verify(&self, generation: Generation) {
         self.note(Asked::Verify);
         self.input(Input::Verified { generation });
@@ -136,7 +144,7 @@ impl Edge for FakeEdge {
         self.tell(EdgeEvent::Stopped(Ok(())));
     }
 
-    fn taken(&self, records: usize) {
+    fn taken(&self, records: usize, _: usize) {
         self.taken.fetch_add(records, Ordering::SeqCst);
     }
 }

@@ -230,3 +230,19 @@ async fn the_answer_to_a_claim_of_what_was_lost_meanwhile_has_no_effect() {
 
     assert_eq!(trial.end().await, Ending::Drained);
 }
+
+#[tokio::test]
+async fn the_edge_hears_where_an_assignment_begins_behind_the_seek_to_it() {
+    let trial = Trial::start(each);
+    trial.assign(1, None);
+    trial.assign_at(TopicPartition::new(likes().topic, Partition(1)), 2, Some(7));
+
+    until("both claims", || trial.edge.claimed.lock().unwrap().len() == 2).await;
+
+    let mut claimed = trial.edge.claimed.lock().unwrap().clone();
+    claimed.sort();
+    assert_eq!(claimed[0], (Generation(1), Some(Offset(0)), 1), "a seek came before");
+    assert_eq!((claimed[1].0, claimed[1].1), (Generation(2), Some(Offset(7))));
+    assert_eq!(trial.edge.asked().iter().filter(|asked| matches!(asked, Asked::Seek(_))).count(), 1);
+    assert_eq!(trial.end().await, Ending::Drained);
+}
