@@ -51,7 +51,7 @@ struct Work {
     #[arg(long, default_value_t = 100_000)]
     warm_up: u64,
     /// What librdkafka may hold, in KiB (`queued.max.messages.kbytes`), in all programs alike
-    #[arg(long, default_value_t = 2_048)]
+    #[arg(long, default_value_t = 256)]
     queue_kib: u32,
 }
 
