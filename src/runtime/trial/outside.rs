@@ -309,6 +309,34 @@ async fn a_replay_that_ended_without_a_word_is_not_sent_again_though_a_copy_come
 }
 
 #[tokio::test]
+async fn a_mail_that_cannot_be_written_hides_no_attempt_before_and_its_replay_is_sent() {
+    static HOURS: AtomicI64 = AtomicI64::new(0);
+    let now = || NOW + HOURS.load(Ordering::SeqCst) * HOUR;
+    let unwritable = || MailRequested { address: "ana@example.org\r\n".to_owned(), ..request() };
+    for silent in [true, false] {
+        let other = Arc::new(Other { silent, ..Other::new(&store(), mails(), Meanwhile::Nothing) });
+        let run = async |at: TopicPartition, offset, request: MailRequested| {
+            let trial = member(&other, OnUnknown::Park, &HOURS, now);
+            trial.assign_at(at.clone(), 1, Some(offset));
+            trial.poll_request(&at, 1, offset, &request);
+            let asked = trial.committed_at(&at, offset + 1).await;
+            assert_eq!(trial.end().await, Ending::Drained);
+            (other.asked(), letter(&asked).first().map(|(reason, ..)| *reason))
+        };
+
+        if silent {
+            assert_eq!(run(mails(), 0, request()).await, (1, Some("rejected")));
+            assert_eq!(run(mails(), 1, unwritable()).await, (1, Some("invalid")));
+            assert_eq!(run(mails(), 2, request()).await, (1, Some("rejected")), "it is still unknown");
+            assert_eq!(run(mail_replays(), 0, request()).await, (2, None));
+        } else {
+            assert_eq!(run(mails(), 0, unwritable()).await, (0, Some("invalid")));
+            assert_eq!(run(mail_replays(), 0, request()).await, (1, None));
+        }
+    }
+}
+
+#[tokio::test]
 async fn who_finds_a_mail_unknown_and_dies_before_it_is_parked_hides_no_replay() {
     static HOURS: AtomicI64 = AtomicI64::new(0);
     let now = || NOW + HOURS.load(Ordering::SeqCst) * HOUR;

@@ -77,7 +77,7 @@ where
     let once_more = store.reserve(id, "them", now, MINUTE).await;
     // Who calls it dead need not know of that attempt.
     close(&store, "unknown", id, RequestEnding::Dead, now).await;
-    let left = store.reserve_known(id, "us", now, MINUTE).await;
+    let left = store.reserve_known(id, "us", now + 60_000, MINUTE).await;
     close(&store, "unknown", id, RequestEnding::Unknown, now).await;
     let still = store.reserve(id, "us", now, MINUTE).await;
     let held = store.reserve_known(id, "you", now, MINUTE).await;
