@@ -124,19 +124,25 @@ impl Assignment {
     /// Notes that a revocation waits for these.
     pub(crate) fn hold_for_release(&mut self, generations: &[Generation]) {
         for generation in generations {
-            if let Some(owned) = self.of_generation(*generation) {
+            if let Some(owned) = self.of_generation(*generation)
+                && owned.hold == Hold::Kept
+            {
                 owned.hold = Hold::Revoking;
             }
         }
     }
 
-    /// Notes that nothing of the generation is in flight.
+    /// Notes that nothing of the generation is in flight, nor will be. A drain says so before the group takes the partition back, if
+    /// it ever does; it is said once.
     pub(crate) fn release(&mut self, generation: Generation) {
-        if let Some(owned) = self.of_generation(generation)
-            && owned.hold == Hold::Revoking
-        {
+        if let Some(owned) = self.of_generation(generation) {
             owned.hold = Hold::Released;
         }
+    }
+
+    /// Says whether the generation is being given back, so that what is committed now is committed last.
+    pub(crate) fn is_leaving(&mut self, generation: Generation) -> bool {
+        self.of_generation(generation).is_some_and(|owned| owned.hold != Hold::Kept)
     }
 
     /// Says whether no revocation waits for any of these.
@@ -233,6 +239,9 @@ mod tests {
         assignment.release(kept);
         assert!(!assignment.all_released());
         assignment.release(moved);
+        assert!(assignment.all_released());
+        // What a drain has released is not waited for again.
+        assignment.hold_for_release(&[moved, kept]);
         assert!(assignment.all_released());
     }
 }

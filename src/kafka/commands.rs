@@ -7,7 +7,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 
 use crate::kafka::assignment::{Claimed, Refused};
-use crate::kafka::committer::{COMMIT_PATIENCE, Commit};
+use crate::kafka::committer::Commit;
 use crate::kafka::context::{EdgeContext, EdgeCounters};
 use crate::ports::EdgeError;
 
@@ -113,7 +113,7 @@ impl EdgeContext {
                 let mut all = self.committer.settle(Instant::now() + SETTLE_PATIENCE);
                 all.retain(|earlier| commits.iter().all(|commit| commit.generation != earlier.generation));
                 all.extend(commits);
-                self.commit_until(consumer, all, Instant::now() + COMMIT_PATIENCE);
+                self.commit_now(consumer, all);
             }
         }
     }

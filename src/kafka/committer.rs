@@ -75,34 +75,30 @@ impl Committer {
     pub(crate) fn settle(&self, deadline: Instant) -> Vec<Commit> {
         let mut queue = self.queue();
         let unsent = queue.waiting.drain(..).collect();
-        while queue.busy {
-            let patience = deadline.saturating_duration_since(Instant::now());
-            if patience.is_zero() {
-                tracing::warn!("a commit in the background does not end");
-                break;
-            }
-            queue = match self.changed.wait_timeout(queue, patience) {
-                Ok((queue, _)) => queue,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
+        if self.wait(queue, deadline, |queue| queue.busy) == Flushed::Unanswered {
+            tracing::warn!("a commit in the background does not end");
         }
         unsent
     }
 
     /// Waits until everything is sent and answered, until `deadline` at most.
     pub(crate) fn flush(&self, deadline: Instant) -> Flushed {
-        let mut queue = self.queue();
-        while queue.busy || !queue.waiting.is_empty() {
-            let patience = deadline.saturating_duration_since(Instant::now());
-            if patience.is_zero() {
-                return Flushed::Unanswered;
-            }
-            queue = match self.changed.wait_timeout(queue, patience) {
-                Ok((queue, _)) => queue,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
+        self.wait(self.queue(), deadline, |queue| queue.busy || !queue.waiting.is_empty())
+    }
+
+    fn wait(
+        &self,
+        queue: MutexGuard<'_, Queue>,
+        deadline: Instant,
+        goes_on: impl Fn(&Queue) -> bool,
+    ) -> Flushed {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let waited = self.changed.wait_timeout_while(queue, patience, |queue| goes_on(queue));
+        if waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
+            Flushed::Unanswered
+        } else {
+            Flushed::Answered
         }
-        Flushed::Answered
     }
 
     /// Ends the thread when it has nothing more to send.
@@ -144,40 +140,42 @@ impl Committer {
 }
 
 impl EdgeContext {
-    /// Commits in one request, waits for the broker's answer and tells the driver. Refused for the moment, it is repeated only where
-    /// the member leaves: else the driver commits again by itself.
-    pub(crate) fn commit_now(&self, consumer: &BaseConsumer<Self>, commits: Vec<Commit>) {
-        let leaves = self.state().closing.is_some();
-        let patience = if leaves { COMMIT_PATIENCE } else { Duration::ZERO };
-        self.commit_until(consumer, commits, Instant::now() + patience);
-    }
-
-    /// Commits as [`EdgeContext::commit_now`] does, and asks again until `deadline` where the broker only says that
-    /// the group is just changing: whoever gives a partition back has no later chance.
-    pub(crate) fn commit_until(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        mut commits: Vec<Commit>,
-        deadline: Instant,
-    ) {
-        {
-            let mut state = self.state();
-            commits.retain(|commit| state.assignment.of_generation(commit.generation).is_some());
-        }
-        if commits.is_empty() {
-            return;
-        }
-        let list = list_of(&commits);
+    /// Commits in one request, waits for the broker's answer and tells the driver. Where the broker only says that the group is
+    /// just changing, it is asked again for what is given back: there is no later chance. For the rest the driver commits again.
+    pub(crate) fn commit_now(&self, consumer: &BaseConsumer<Self>, mut commits: Vec<Commit>) {
+        let begun = Instant::now();
         let outcome = loop {
-            let outcome = consumer.commit(&list, CommitMode::Sync);
-            let passing = outcome.as_ref().is_err_and(passes_by_itself);
-            if !passing || consumer.assignment_lost() || Instant::now() + PAUSE >= deadline {
+            // What is ours no more must not be committed: the next owner may be further.
+            commits.retain(|commit| self.state().assignment.of_generation(commit.generation).is_some());
+            if commits.is_empty() {
+                return;
+            }
+            let outcome = consumer.commit(&list_of(&commits), CommitMode::Sync);
+            let passing = outcome.as_ref().is_err_and(passes_by_itself) && !consumer.assignment_lost();
+            if !passing || Instant::now() + PAUSE >= self.last_chance(&commits, begun) {
                 break outcome;
             }
             thread::sleep(PAUSE);
         };
         for commit in commits {
             self.commit_answered(commit.generation, commit.next, outcome.clone());
+        }
+    }
+
+    /// Until when commits that are refused for the moment are repeated.
+    fn last_chance(&self, commits: &[Commit], begun: Instant) -> Instant {
+        let mut state = self.state();
+        let leaving = commits.iter().any(|commit| state.assignment.is_leaving(commit.generation));
+        let latest = begun + COMMIT_PATIENCE;
+        match state.closing {
+            _ if state.closed => begun,
+            // The other half is for taking leave.
+            Some(deadline) => {
+                let left = self.instant(deadline).saturating_duration_since(begun);
+                latest.min(begun + left / 2)
+            }
+            None if leaving => latest,
+            None => begun,
         }
     }
 }
@@ -218,7 +216,7 @@ fn passes_by_itself(error: &KafkaError) -> bool {
 
 /// How long the thread sleeps where nothing wakes it.
 const IDLE: Duration = Duration::from_secs(60);
-/// How long a commit that cannot be made up for later is repeated where the broker refuses it for the moment.
-pub(crate) const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a commit that the broker refuses for the moment waits before it is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long it is tried again at most.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(5);

@@ -53,6 +53,8 @@ pub(crate) struct State {
     pub(crate) closing: Option<Moment>,
     /// The client is being closed: nobody waits for a revocation.
     pub(crate) closed: bool,
+    /// When the broker may be asked again where stalled partitions go on, after it did not answer.
+    pub(crate) ask_again: Option<Instant>,
     /// Why to stop, once a callback has seen a reason.
     pub(crate) fatal: Option<EdgeError>,
 }

@@ -20,6 +20,15 @@ pub(crate) struct Position {
     pub(crate) expected: Option<Offset>,
 }
 
+/// How long the group's coordinator is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// Within a rebalance, which nothing follows before it is answered.
+    Patiently,
+    /// Beside everything else.
+    Once,
+}
+
 impl EdgeContext {
     /// Looks up where partitions begin: sets their offsets for the client, and returns them for the driver. `None` where the
     /// coordinator does not answer: the offsets are as before.
@@ -27,11 +36,12 @@ impl EdgeContext {
         &self,
         consumer: &BaseConsumer<Self>,
         list: &mut TopicPartitionList,
+        asking: Asking,
     ) -> Option<Vec<Position>> {
         if list.count() == 0 {
             return Some(Vec::new());
         }
-        let committed = self.committed(consumer, list)?;
+        let committed = self.committed(consumer, list, asking)?;
         let known = self.known_topics(consumer, &committed);
         let positions = committed
             .elements()
@@ -49,13 +59,19 @@ impl EdgeContext {
         &self,
         consumer: &BaseConsumer<Self>,
         list: &TopicPartitionList,
+        asking: Asking,
     ) -> Option<TopicPartitionList> {
-        for _ in 0..ASK_TIMES {
-            match consumer.committed_offsets(list.clone(), ASK_PATIENCE) {
-                Ok(committed) if committed.elements().iter().all(|element| element.error().is_ok()) => {
-                    return Some(committed);
-                }
-                Ok(_) => {}
+        let (times, patience) = match asking {
+            Asking::Patiently => (ASK_TIMES, ASK_PATIENCE),
+            Asking::Once => (1, ASK_PATIENCE / 3),
+        };
+        for _ in 0..times {
+            let outcome = consumer.committed_offsets(list.clone(), patience).and_then(|committed| {
+                committed.elements().iter().try_for_each(|element| element.error())?;
+                Ok(committed)
+            });
+            match outcome {
+                Ok(committed) => return Some(committed),
                 Err(error) => {
                     tracing::warn!(group = self.config.group, %error, "the committed offsets are not known yet");
                 }
@@ -89,7 +105,7 @@ impl EdgeContext {
                     all.add_partition(topic, partition.id());
                 }
             }
-            let any = self.committed(consumer, &all).is_some_and(|committed| {
+            let any = self.committed(consumer, &all, Asking::Patiently).is_some_and(|committed| {
                 committed.elements().iter().any(|element| matches!(element.offset(), ClientOffset::Offset(_)))
             });
             if any {

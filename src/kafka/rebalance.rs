@@ -10,7 +10,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use crate::kafka::assignment::Owned;
 use crate::kafka::commands::Commits;
 use crate::kafka::context::{EdgeContext, EdgeCounters};
-use crate::kafka::positions::Position;
+use crate::kafka::positions::{Asking, Position};
 use crate::ports::{EdgeError, EdgeEvent};
 
 impl EdgeContext {
@@ -30,7 +30,7 @@ impl EdgeContext {
         }
         let ended = self.superseded(list, increments);
         let mut start = list.clone();
-        let positions = self.starting_positions(consumer, &mut start);
+        let positions = self.starting_positions(consumer, &mut start, Asking::Patiently);
         let is_known = positions.is_some();
         match positions {
             Some(positions) => positions.into_iter().for_each(|position| {
@@ -42,7 +42,9 @@ impl EdgeContext {
         }
         self.changed();
         if ended.count() > 0 {
-            return self.heard(self.assign_anew(consumer, &ended, &start, increments));
+            // Nothing comes until it is forwarded.
+            let paused = consumer.pause(&start);
+            return self.heard(paused.and_then(|()| self.assign_anew(consumer, &ended, &start, increments)));
         }
         self.forward_all(consumer);
         // The client remembers a pause over assignments, and the driver has never paused this one.
@@ -76,13 +78,17 @@ impl EdgeContext {
         }
     }
 
-    /// Asks again for commits that were not known, and tells the driver of the assignments that waited for them.
-    pub(crate) fn tell_of_untold(&self, consumer: &BaseConsumer<Self>) {
+    /// Asks once more for commits that were not known, and tells the driver of the assignments that waited for them. Says whether
+    /// that was answered.
+    pub(crate) fn tell_of_untold(&self, consumer: &BaseConsumer<Self>) -> bool {
         let mut list = TopicPartitionList::new();
         for owned in self.state().assignment.owned().iter().filter(|owned| owned.untold) {
             list.add_partition(owned.partition.topic.as_str(), owned.partition.partition.0);
         }
-        for position in self.starting_positions(consumer, &mut list).into_iter().flatten() {
+        let Some(positions) = self.starting_positions(consumer, &mut list, Asking::Once) else {
+            return false;
+        };
+        for position in positions {
             let generation = {
                 let mut state = self.state();
                 let partition = &position.partition;
@@ -94,6 +100,7 @@ impl EdgeContext {
             };
             self.told(position, generation);
         }
+        true
     }
 
     /// Drops what a new assignment ends that was never taken back: as far as anybody knows others have had it meanwhile. Returns

@@ -1,7 +1,7 @@
 //! Partitions that the client has stopped fetching, since their position was not in the log or never known: where they go on, and
 //! how they are brought to it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postroom_core::{Offset, OffsetRange, TopicPartition};
 use postroom_dequeue::Dequeue;
@@ -13,6 +13,7 @@ use crate::kafka::assignment::{Claimed, Owned};
 use crate::kafka::config::{Gap, Start};
 use crate::kafka::context::EdgeContext;
 use crate::kafka::fetched::Fetched;
+use crate::kafka::positions::Asking;
 use crate::ports::{EdgeError, EdgeEvent, LogRange};
 
 impl EdgeContext {
@@ -38,15 +39,25 @@ impl EdgeContext {
         queue: &Dequeue<Self>,
         fetched: &mut Fetched,
     ) -> Result<(), EdgeError> {
-        if !self.state().assignment.owned().iter().any(|owned| owned.stalled) {
-            return Ok(());
+        let now = Instant::now();
+        {
+            let state = self.state();
+            let waits = state.ask_again.is_some_and(|again| now < again);
+            if waits || !state.assignment.owned().iter().any(|owned| owned.stalled) {
+                return Ok(());
+            }
         }
-        self.tell_of_untold(queue.consumer());
+        if !self.tell_of_untold(queue.consumer()) {
+            self.ask_later();
+        }
         // So that what is expected is up to date.
         self.changed();
         fetched.flush(self);
         let owned = self.state().assignment.owned().to_vec();
         for owned in owned.iter().filter(|owned| owned.stalled && owned.pending_seek.is_none()) {
+            if self.state().ask_again.is_some_and(|again| now < again) {
+                break;
+            }
             let Some(target) = self.judge(queue.consumer(), owned)? else { continue };
             if let Some(owned) = self.state().assignment.of_generation(owned.generation) {
                 owned.expected = Some(target);
@@ -58,12 +69,20 @@ impl EdgeContext {
         Ok(())
     }
 
+    /// Lets the poll thread do everything else before the broker, which did not answer, is asked again.
+    fn ask_later(&self) {
+        self.state().ask_again = Some(Instant::now() + ASK_PAUSE);
+    }
+
     /// Decides where a stalled partition goes on; `None` while that is not known.
     fn judge(&self, consumer: &BaseConsumer<Self>, owned: &Owned) -> Result<Option<Offset>, EdgeError> {
         let Some(Claimed(begun)) = owned.claimed else { return Ok(None) };
         let partition = &owned.partition;
         let (topic, number) = (partition.topic.as_str(), partition.partition.0);
-        let Ok((low, high)) = consumer.fetch_watermarks(topic, number, ASK_PATIENCE) else { return Ok(None) };
+        let Ok((low, high)) = consumer.fetch_watermarks(topic, number, ASK_PATIENCE) else {
+            self.ask_later();
+            return Ok(None);
+        };
         let log = LogRange { start: Offset(low), end: Offset(high) };
         let Some(next) = owned.expected.max(begun) else {
             return Ok(self.first_position(consumer, partition, log));
@@ -85,7 +104,7 @@ impl EdgeContext {
         partition: &TopicPartition,
         log: LogRange,
     ) -> Option<Offset> {
-        let committed = self.committed(consumer, &super::commands::only(partition))?;
+        let committed = self.committed(consumer, &super::commands::only(partition), Asking::Once)?;
         let elements = committed.elements();
         if let ClientOffset::Offset(next) = elements.first()?.offset() {
             return Some(Offset(next));
@@ -100,10 +119,6 @@ impl EdgeContext {
     /// while nothing is fetched.
     fn fetch_anew(&self, queue: &Dequeue<Self>) {
         let consumer = queue.consumer();
-        // A rebalance that waits to be served would take these calls for its answer.
-        if queue.has_events() || consumer.assignment_lost() {
-            return;
-        }
         let increments = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let mut anew = self.state().assignment.owned().to_vec();
         if !anew.iter().any(is_ready) {
@@ -111,10 +126,23 @@ impl EdgeContext {
         }
         // Only increments can be changed alone.
         anew.retain(|owned| !increments || is_ready(owned));
-        let outcome = list_of(&anew).and_then(|list| self.assign_anew(consumer, &list, &list, increments));
-        if let Err(error) = outcome {
-            tracing::debug!(group = self.config.group, %error, "fetching anew is tried again");
-            return;
+        let outcome = list_of(&anew).and_then(|list| {
+            // Nothing comes until it is forwarded.
+            consumer.pause(&list)?;
+            // A rebalance that waits to be served would take what follows for its answer; so this is asked last.
+            if queue.has_events() || consumer.assignment_lost() {
+                consumer.resume(&list)?;
+                self.pause_again(consumer);
+                return Ok(false);
+            }
+            self.assign_anew(consumer, &list, &list, increments).map(|()| true)
+        });
+        match outcome {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                return tracing::debug!(group = self.config.group, %error, "fetching anew is tried again");
+            }
         }
         let mut state = self.state();
         for Owned { generation, pending_seek, .. } in anew {
@@ -129,7 +157,7 @@ impl EdgeContext {
         self.changed();
     }
 
-    /// Ends the assignment of `old` and assigns `new`, with offsets, at once.
+    /// Ends the assignment of `old` and assigns `new`, with offsets, at once. Both are paused before.
     pub(crate) fn assign_anew(
         &self,
         consumer: &BaseConsumer<Self>,
@@ -137,8 +165,6 @@ impl EdgeContext {
         new: &TopicPartitionList,
         increments: bool,
     ) -> KafkaResult<()> {
-        // Nothing comes until it is forwarded.
-        consumer.pause(new)?;
         if !increments {
             consumer.assign(new)?;
         } else if let Err(error) = consumer.incremental_unassign(old) {
@@ -172,3 +198,5 @@ fn is_ready(owned: &Owned) -> bool {
 }
 
 const ASK_PATIENCE: Duration = Duration::from_secs(1);
+/// How long is waited after a question that was not answered.
+const ASK_PAUSE: Duration = Duration::from_secs(1);

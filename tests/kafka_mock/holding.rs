@@ -10,7 +10,7 @@ use postroom::ports::Edge;
 use postroom_core::{FetchEpoch, Offset, Partition};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
-use super::kafka_driver::{Member, Told, fill, partition};
+use super::kafka_driver::{Member, OnRevoke, Told, fill, partition};
 use super::{World, ascending, found, mocked};
 
 /// What the client library says through the `log` crate, by itself or in its destructors.
@@ -79,6 +79,42 @@ async fn the_last_commit_of_a_member_that_leaves_is_repeated_where_it_is_refused
     next.until("the assignment", |next| !next.owned.is_empty()).await;
 
     assert_eq!(found(&next), [Some(Offset(10))]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_gives_up_what_is_idle_with_its_last_commit_and_a_revocation_does_not_wait_for_it() {
+    let (cluster, connection) = mocked("posts", 2);
+    let producer = Producer::start(&ProducerConfig::new(connection.clone())).unwrap();
+    fill(&producer, "posts", 2, 20).await;
+    let mut config = ConsumerConfig::new(connection, "g", vec!["posts".to_owned()]).for_embedded();
+    // Longer than the test waits for the hand-over.
+    config.drain = Duration::from_secs(600);
+    let mut first = Member::start(config.clone(), &producer);
+    first.until("records", |first| first.records.len() == 20).await;
+
+    let moments = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS; 2];
+    cluster.request_errors(RDKafkaApiKey::OffsetCommit, &moments);
+    let owned: Vec<_> = first.owned.iter().map(|(at, generation)| (at.clone(), *generation)).collect();
+    for (at, generation) in &owned {
+        first.edge.commit(at, *generation, Offset(10), &[]);
+        first.edge.released(*generation);
+    }
+    for (_, generation) in &owned {
+        first.until("the commit", |first| first.told(&Told::Committed(*generation, Offset(10)))).await;
+    }
+    // The driver has nothing more to say of them.
+    first.on_revoke = OnRevoke::Hang;
+    let mut second = Member::start(config, &producer);
+    let handed_over = async {
+        while second.owned.is_empty() {
+            first.serve(Duration::from_millis(20)).await;
+            second.serve(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), handed_over).await.unwrap();
+
+    assert_eq!(found(&second), [Some(Offset(10))]);
+    assert!(!first.history.iter().any(|told| matches!(told, Told::CommitFailed(_))), "{:?}", first.history);
 }
 
 #[tokio::test(flavor = "multi_thread")]
