@@ -87,10 +87,10 @@ pub enum RequestEnding {
     Done,
     /// It was no longer wanted.
     Withdrawn,
-    /// It is a dead letter, and the other side does not have it.
+    /// It is a dead letter. Its reservation stays as it is, as it does where it was withdrawn: whose attempt is over says so.
     Dead,
     /// It is a dead letter because nobody knows whether the other side has it: so says the ledger to whoever reserves it
-    /// next.
+    /// next, with the name of whoever left it so.
     Unknown,
 }
 

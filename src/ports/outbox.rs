@@ -81,9 +81,20 @@ pub trait Ledger: Send + Sync + 'static {
         lease: Duration,
     ) -> StoreFuture<'a, Reservation>;
 
+    /// Reserves it as [`reserve`](Self::reserve) does, but leaves alone what is unknown: `Unknown` then says who left it so
+    /// and how many attempts there were, and nothing is reserved or counted.
+    fn reserve_known<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        lease: Duration,
+    ) -> StoreFuture<'a, Reservation>;
+
     /// The owner's attempt failed and is over, and the request waits in the outbox until `not_before`; `reply` is what the
-    /// other side said. The reservation is given up, unless somebody else has it by now. A request that was done or withdrawn stays so; `Refused` where
-    /// the outbox does not know the request, so that it cannot wait there.
+    /// other side said. The reservation is given up. Where somebody else has it by now, or had it and closed the request,
+    /// nothing changes. A request that was done or withdrawn stays so; `Refused`, and the reservation stays, where it cannot
+    /// wait in the outbox: the outbox does not know it, or somebody has closed it as unknown since it was reserved.
     fn defer<'a>(
         &'a self,
         id: &'a str,
@@ -123,7 +134,8 @@ pub enum Reservation {
         /// The attempt.
         attempt: u32,
     },
-    /// It is ours, and an attempt before ended without a word: whether the other side has it is unknown.
+    /// It is ours (but see [`Ledger::reserve_known`]), and an attempt before ended without a word: whether the other side has
+    /// it is unknown.
     Unknown {
         /// The attempt.
         attempt: u32,

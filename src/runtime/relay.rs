@@ -34,6 +34,7 @@ pub(crate) struct Relay<O> {
     codec: Codec,
     letters: Routes,
     refusals: Refusals,
+    letter_patience: Duration,
     metrics: Metrics,
     stop: Arc<AtomicBool>,
 }
@@ -66,8 +67,8 @@ impl<O: Outbox + Endpoints> Relay<O> {
         letters: Routes,
         metrics: Metrics,
     ) -> Self {
-        let refusals = Refusals::default();
-        Self { outbox, producer, codec, letters, refusals, metrics, stop: Arc::default() }
+        let (refusals, letter_patience) = (Refusals::default(), LETTER_PATIENCE);
+        Self { outbox, producer, codec, letters, refusals, letter_patience, metrics, stop: Arc::default() }
     }
 
     /// Returns what stops it before its next step.
@@ -157,7 +158,7 @@ impl<O: Outbox + Endpoints> Relay<O> {
             let topic = route.topic(source);
             let again_at = match self.refusals.again_at(&topic, now()) {
                 Some(at) => at,
-                None => match self.bury(&hopeless).await {
+                None => match self.bury_in_time(&hopeless, &topic).await {
                     Ok(()) => {
                         self.refusals.taken(&topic);
                         self.outbox.given_up(hopeless.row, now(), &hopeless.why).await?;
@@ -213,6 +214,16 @@ impl<O: Outbox + Endpoints> Relay<O> {
             }
         }
         sorted
+    }
+
+    /// Buries, and waits no longer than others can wait for their turn. A letter that arrives later is the same letter when
+    /// it is written again.
+    async fn bury_in_time(&self, hopeless: &Hopeless, topic: &str) -> Result<(), PublishError> {
+        let patience = self.letter_patience;
+        tokio::time::timeout(patience, self.bury(hopeless)).await.unwrap_or_else(|_| {
+            let reason = format!("no answer within {patience:?}");
+            Err(PublishError::Failed { topic: topic.to_owned(), reason })
+        })
     }
 
     /// Writes the dead letter of a request that can never be published, and waits until all replicas have it.
@@ -294,6 +305,9 @@ const LEASE: Duration = Duration::from_secs(90);
 fn pause_after_telling(took: Duration) -> Duration {
     TELL_INTERVAL.max(took.saturating_mul(TELL_SHARE))
 }
+
+/// How long a dead letter is waited for, while others wait for their turn.
+const LETTER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a row that is out holds up later ones of its addressee. It stays in Kafka whatever comes.
 const PATIENCE: Duration = Duration::from_secs(3_600);

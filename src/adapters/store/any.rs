@@ -273,6 +273,16 @@ impl Ledger for AnyStore {
         ask!(self, store => store.reserve(id, owner, now, lease))
     }
 
+    fn reserve_known<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        lease: Duration,
+    ) -> StoreFuture<'a, Reservation> {
+        ask!(self, store => store.reserve_known(id, owner, now, lease))
+    }
+
     fn defer<'a>(
         &'a self,
         id: &'a str,

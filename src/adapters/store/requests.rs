@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::adapters::store::RequestState;
 use crate::adapters::store::fitting::stored;
-use crate::ports::{Request, RequestEnding};
+use crate::ports::{Request, RequestEnding, StoreError};
 
 /// The kind of a row that asks for a mail.
 pub(crate) const MAIL: &str = "mail";
@@ -96,6 +96,52 @@ pub(crate) const fn ending_of(code: i64) -> Option<RequestEnding> {
         2 => Some(RequestEnding::Dead),
         _ => None,
     }
+}
+
+/// What becomes of a request that is reserved while it is unknown whether the other side has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unknown {
+    /// It is the caller's.
+    Taken,
+    /// It stays whose it was.
+    Left,
+}
+
+/// Whose request it is that somebody puts off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deferral {
+    Ours,
+    /// Still ours, but somebody closed it as unknown meanwhile.
+    Parked,
+    Others,
+    Nobodys,
+}
+
+impl Deferral {
+    /// Judges by the ledger's owner and the end of their lease.
+    pub(crate) fn of(held: Option<&(String, i64)>, owner: &str) -> Self {
+        match held {
+            None => Self::Nobodys,
+            Some((other, _)) if other != owner => Self::Others,
+            Some((_, PARKED)) => Self::Parked,
+            Some(_) => Self::Ours,
+        }
+    }
+}
+
+/// The end of the lease of what was closed as unknown: no lease ends then by itself.
+pub(crate) const PARKED: i64 = 0;
+
+/// Says that a request cannot be put off: no row could wait.
+pub(crate) fn unknown_to_outbox(id: &str) -> StoreError {
+    StoreError::Refused(format!("the outbox has no request {id}, so it cannot wait there"))
+}
+
+/// Says that a request cannot be put off: its row is closed.
+pub(crate) fn parked(id: &str) -> StoreError {
+    StoreError::Refused(format!(
+        "request {id} was closed as unknown meanwhile, so it cannot wait in the outbox"
+    ))
 }
 
 /// Makes a request's event id of what it is about: the same for every copy, printable, of a fixed length.

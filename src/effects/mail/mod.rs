@@ -88,10 +88,15 @@ impl Handler for Mail {
         };
         // The wait is not part of the reservation: a process that dies in it leaves nothing unknown behind.
         self.mailer.turn().await;
-        let (attempt, until) = case.reserve(context).await?;
-        if (self.now)() >= until {
-            // This process was stopped meanwhile: somebody else may be at it.
-            return Err(Error::retry("the reservation had ended before the mail could be sent"));
+        let Taken { attempt, until, is_known } = case.reserve(context).await?;
+        let now = (self.now)();
+        if now >= until {
+            // This process was stopped meanwhile: somebody else may be at it. Of an attempt before it knows nothing.
+            let why = "the reservation had ended before the mail could be sent";
+            if is_known {
+                case.over(context, now, why).await?;
+            }
+            return Err(Error::retry(why));
         }
         match context.request(DEPENDENCY, self.mailer.send(&letter.mail)).await {
             Ok(reply) => {
@@ -103,6 +108,16 @@ impl Handler for Mail {
     }
 }
 
+/// The right to send a mail.
+struct Taken {
+    /// The attempt's number.
+    attempt: u32,
+    /// The end of the lease.
+    until: i64,
+    /// Whether the relay is known not to have the mail by an attempt before.
+    is_known: bool,
+}
+
 /// One request in one attempt.
 struct Case<'a> {
     mail: &'a Mail,
@@ -111,14 +126,19 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Takes the right to send it, as an attempt of that number and until that time; an error where it is not ours to
-    /// send.
-    async fn reserve(&self, context: &mut Context) -> Result<(u32, i64), Error> {
+    /// Takes the right to send it; an error where it is not ours to send.
+    async fn reserve(&self, context: &mut Context) -> Result<Taken, Error> {
         let now = (self.mail.now)();
         let until = now.saturating_add(millis(context.deadline()));
-        let reserved = context.store().reserve(self.id, &self.owner(), now, context.deadline()).await;
+        let (store, owner, lease) = (context.store(), self.owner(), context.deadline());
+        let reserved = if self.mail.on_unknown == OnUnknown::Park && !context.is_replay() {
+            // What it would not send it does not take: it stays written who may have sent it.
+            store.reserve_known(self.id, &owner, now, lease).await
+        } else {
+            store.reserve(self.id, &owner, now, lease).await
+        };
         match reserved.map_err(store_error)? {
-            Reservation::Ours { attempt } => Ok((attempt, until)),
+            Reservation::Ours { attempt } => Ok(Taken { attempt, until, is_known: true }),
             Reservation::Done => Err(Error::skip("the mail was sent before")),
             Reservation::Held { until } => {
                 let wait =
@@ -126,10 +146,10 @@ impl Case<'_> {
                 Err(Error::retry_after(wait, "another process is sending the mail, or died while it was"))
             }
             Reservation::Unknown { attempt, by } => match self.mail.on_unknown {
-                OnUnknown::Resend => Ok((attempt, until)),
+                OnUnknown::Resend => Ok(Taken { attempt, until, is_known: false }),
                 // It is asked for once more by somebody who knows; but not by an attempt of this replay that died.
                 OnUnknown::Park if context.is_replay() && !is_of(&by, &self.event.record) => {
-                    Ok((attempt, until))
+                    Ok(Taken { attempt, until, is_known: false })
                 }
                 OnUnknown::Park => Err(self.parked(
                     context,

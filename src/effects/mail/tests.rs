@@ -76,6 +76,16 @@ impl Ledger for InMemory {
         })
     }
 
+    fn reserve_known<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        lease: Duration,
+    ) -> StoreFuture<'a, Reservation> {
+        self.reserve(id, owner, now, lease)
+    }
+
     fn defer<'a>(
         &'a self,
         id: &'a str,
@@ -403,8 +413,17 @@ async fn a_reservation_that_ended_while_the_process_was_stopped_is_not_used() {
     bench.mail.now = || LATER.fetch_add(60_000, Ordering::SeqCst);
 
     let left = bench.handle(request()).await;
+    bench.store.rows.lock().unwrap().entry("mail-1".to_owned()).or_default().reserved = true;
+    let unknown = Reservation::Unknown { attempt: 2, by: "them/blog.mail/0/0".to_owned() };
+    let row = bench.row();
+    let bench = bench.reserving(unknown);
+    let of_unknown = bench.handle(request()).await;
 
-    assert!(matches!(left.class(), Some(Class::Transient { .. })) && left.closed.is_empty());
+    for left in [&left, &of_unknown] {
+        assert!(matches!(left.class(), Some(Class::Transient { .. })) && left.closed.is_empty());
+    }
+    assert_eq!(row.reply, "the reservation had ended before the mail could be sent", "it sent nothing");
+    assert_eq!(bench.row(), row, "of the attempt before it knows nothing");
     assert_eq!(bench.sent().len(), 0);
 }
 

@@ -70,10 +70,14 @@ impl Webhooks {
         let attempt = self.reserve(&*store, id, &owner, context).await?;
         let endpoint = store.endpoint(&delivery.endpoint).await.map_err(of_the_store)?;
         let Some(endpoint) = endpoint else {
-            return Err(self.withdrawn(id, "the endpoint is gone", context));
+            let why = "the endpoint is gone";
+            self.over(&*store, id, &owner, why).await?;
+            return Err(self.withdrawn(id, why, context));
         };
         if endpoint.disabled.is_some() {
-            return Err(self.withdrawn(id, "the endpoint is disabled", context));
+            let why = "the endpoint is disabled";
+            self.over(&*store, id, &owner, why).await?;
+            return Err(self.withdrawn(id, why, context));
         }
         if (self.now)() >= until {
             // This process was stopped meanwhile: somebody else may be at it.
@@ -83,6 +87,7 @@ impl Webhooks {
             Ok(request) => context.request(DEPENDENCY, self.web.send(request)).await,
             Err(bad) => {
                 let what = format!("endpoint {:?}: {bad}", endpoint.id);
+                self.over(&*store, id, &owner, &what).await?;
                 return Err(self.dead(id, &what, "bad_secret", context));
             }
         };
@@ -99,12 +104,9 @@ impl Webhooks {
             }
             Verdict::Later(asked, text) => {
                 if let Some(why) = self.failed(&*store, &endpoint, &text).await? {
-                    return Err(self.dead(
-                        id,
-                        &format!("endpoint {:?}: {why}", endpoint.id),
-                        DISABLED,
-                        context,
-                    ));
+                    let what = format!("endpoint {:?}: {why}", endpoint.id);
+                    self.over(&*store, id, &owner, &what).await?;
+                    return Err(self.dead(id, &what, DISABLED, context));
                 }
                 (asked, text)
             }
@@ -116,7 +118,9 @@ impl Webhooks {
                 } else {
                     self.failed(&*store, &endpoint, &text).await?;
                 }
-                return Err(self.dead(id, &format!("endpoint {:?}: {text}", endpoint.id), detail, context));
+                let what = format!("endpoint {:?}: {text}", endpoint.id);
+                self.over(&*store, id, &owner, &what).await?;
+                return Err(self.dead(id, &what, detail, context));
             }
         };
         let said = format!("endpoint {:?}: {text}", endpoint.id);
@@ -201,6 +205,7 @@ impl Webhooks {
         let at = now.saturating_add(millis(wait));
         if at > delivery.requested_at.saturating_add(millis(self.budget)) {
             let what = format!("{said} (attempt {attempt}; its time of {:?} is up)", self.budget);
+            self.over(store, id, owner, &what).await?;
             context.change(closed(id, RequestEnding::Dead, what.clone(), now));
             return Err(Error::exhausted(what));
         }
@@ -212,6 +217,11 @@ impl Webhooks {
             }
             Err(error) => Err(of_the_store(error)),
         }
+    }
+
+    /// Tells the ledger that the owner's attempt is over: a replay need not wait for the end of its lease.
+    async fn over(&self, store: &dyn Store, id: &str, owner: &str, said: &str) -> Result<(), Error> {
+        store.attempt_failed(id, owner, (self.now)(), said).await.map_err(of_the_store)
     }
 
     /// Closes the request and makes a dead letter of it.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeSet;
+
 use postroom_core::{Offset, Partition, Topic, TopicPartition};
 
 use super::*;
@@ -167,6 +169,33 @@ async fn a_dead_letter_topic_that_is_missing_holds_up_what_needs_it_alone_until_
     let failed = "postroom_dead_letter_failures_total{group=\"postroom.webhooks\",topic=\"blog.webhooks\"}";
     assert!(relay.metrics.page().contains(failed), "{}", relay.metrics.page());
     assert_eq!(relay.metrics.board().status().outbox.hindered, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_topic_that_does_not_answer_holds_up_others_no_longer_than_a_moment() {
+    let store = store_with_deliveries(30_000).await;
+    let broker = Embedded::start().unwrap();
+    broker.create_topic("blog.webhooks", 1).unwrap();
+    let mut relay = relay_of_records(&store, broker.address(), 20_000);
+    relay.letter_patience = Duration::from_millis(100);
+    let Sorted { published, hopeless, .. } =
+        relay.publish(store.take_due(now(), CHUNK, LEASE).await.unwrap()).await;
+    // It is known, so the client waits for it, much longer than that.
+    relay.producer.partitions(LETTERS).await.unwrap();
+    broker.go_down().unwrap();
+
+    relay.bury_all(hopeless).await.unwrap();
+    relay.tell().await;
+    let (waiting, hindered) = (state(&store).await, relay.metrics.board().status().outbox.hindered);
+    broker.come_up().unwrap();
+    until_closed(&relay, &store).await;
+    let letters = letters(&broker, LETTERS).await;
+
+    assert_eq!((published.len(), waiting), (1, RequestState::Waiting));
+    let why = hindered.unwrap();
+    assert!(why.contains(LETTERS) && why.contains("no answer within 100ms"), "{why}");
+    let ids: BTreeSet<_> = letters.iter().map(|letter| letter.header("postroom-dlq-id").unwrap()).collect();
+    assert_eq!(ids.len(), 1, "what arrives late is the same letter");
 }
 
 #[tokio::test(flavor = "multi_thread")]

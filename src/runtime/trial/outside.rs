@@ -11,8 +11,8 @@ use crate::effects::mail::{Mail, Stationery, Templates};
 use crate::event::{MailRequested, WebhookRequested};
 use crate::kafka::REPLAY_OF;
 use crate::ports::{
-    self, Endpoint, Endpoints, MailError, MailFuture, MailReply, Mailer, Store, Web, WebError, WebFuture,
-    WebRequest, WebResponse,
+    self, Endpoint, Endpoints, Ledger, MailError, MailFuture, MailReply, Mailer, Store, Web, WebError,
+    WebFuture, WebRequest, WebResponse,
 };
 
 const NOW: i64 = 1_800_000_000_000;
@@ -22,6 +22,8 @@ const HOUR: i64 = 3_600_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meanwhile {
     Nothing,
+    /// The store goes away even before, when it is our turn; its ledger stays.
+    StoreAwayBefore,
     /// Somebody else claims the partition.
     Moves,
     /// Somebody else claims it, and from now on the store takes its time.
@@ -65,7 +67,11 @@ impl Other {
 
 impl Mailer for Other {
     fn turn(&self) -> MailFuture<'_, ()> {
-        Box::pin(async {})
+        Box::pin(async {
+            if *self.meanwhile.lock().unwrap() == Meanwhile::StoreAwayBefore {
+                self.store.away(true);
+            }
+        })
     }
 
     fn send<'a>(&'a self, _: &'a ports::Mail) -> MailFuture<'a, Result<MailReply, MailError>> {
@@ -278,6 +284,85 @@ async fn a_replay_that_parks_its_mail_again_does_not_send_it_when_it_comes_again
         assert_eq!((other.asked(), letter(&asked).len()), (1, 1), "{replay}");
         assert_eq!(trial.end().await, Ending::Drained);
     }
+}
+
+#[tokio::test]
+async fn a_replay_that_ended_without_a_word_is_not_sent_again_though_a_copy_comes_before_it_does() {
+    static HOURS: AtomicI64 = AtomicI64::new(0);
+    let now = || NOW + HOURS.load(Ordering::SeqCst) * HOUR;
+    let other = Arc::new(Other { silent: true, ..Other::new(&store(), mails(), Meanwhile::Nothing) });
+    let run = async |at: TopicPartition, offset| {
+        let trial = member(&other, OnUnknown::Park, &HOURS, now);
+        trial.assign_at(at.clone(), 1, Some(offset));
+        trial.poll_request(&at, 1, offset, &request());
+        trial.committed_at(&at, offset + 1).await;
+        assert_eq!(trial.end().await, Ending::Drained);
+        other.asked()
+    };
+
+    let replayed = run(mail_replays(), 0).await;
+    let copied = run(mails(), 7).await;
+    let replayed_again = run(mail_replays(), 0).await;
+    let replayed_anew = run(mail_replays(), 1).await;
+
+    assert_eq!((replayed, copied, replayed_again, replayed_anew), (1, 1, 1, 2));
+}
+
+#[tokio::test]
+async fn a_mail_that_cannot_be_written_hides_no_attempt_before_and_its_replay_is_sent() {
+    static HOURS: AtomicI64 = AtomicI64::new(0);
+    let now = || NOW + HOURS.load(Ordering::SeqCst) * HOUR;
+    let unwritable = || MailRequested { address: "ana@example.org\r\n".to_owned(), ..request() };
+    for silent in [true, false] {
+        let other = Arc::new(Other { silent, ..Other::new(&store(), mails(), Meanwhile::Nothing) });
+        let run = async |at: TopicPartition, offset, request: MailRequested| {
+            let trial = member(&other, OnUnknown::Park, &HOURS, now);
+            trial.assign_at(at.clone(), 1, Some(offset));
+            trial.poll_request(&at, 1, offset, &request);
+            let asked = trial.committed_at(&at, offset + 1).await;
+            assert_eq!(trial.end().await, Ending::Drained);
+            (other.asked(), letter(&asked).first().map(|(reason, ..)| *reason))
+        };
+
+        if silent {
+            assert_eq!(run(mails(), 0, request()).await, (1, Some("rejected")));
+            assert_eq!(run(mails(), 1, unwritable()).await, (1, Some("invalid")));
+            assert_eq!(run(mails(), 2, request()).await, (1, Some("rejected")), "it is still unknown");
+            assert_eq!(run(mail_replays(), 0, request()).await, (2, None));
+        } else {
+            assert_eq!(run(mails(), 0, unwritable()).await, (0, Some("invalid")));
+            assert_eq!(run(mail_replays(), 0, request()).await, (1, None));
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_finds_a_mail_unknown_and_dies_before_it_is_parked_hides_no_replay() {
+    static HOURS: AtomicI64 = AtomicI64::new(0);
+    let now = || NOW + HOURS.load(Ordering::SeqCst) * HOUR;
+    let store = store();
+    let other = Arc::new(Other::new(&store, mails(), Meanwhile::StoreAwayBefore));
+    let replay = "member-0/retry.test.mail/0/0";
+    store.inner.reserve("mail-1", replay, now(), Duration::from_secs(60)).await.unwrap();
+
+    // The copy's letter is not closed.
+    let copy = member(&other, OnUnknown::Park, &HOURS, now);
+    copy.assign_at(mails(), 1, Some(0));
+    copy.poll_request(&mails(), 1, 0, &request());
+    until("the store is asked in vain", || store.refused.load(Ordering::SeqCst) > 0).await;
+    assert_eq!(copy.column("SELECT owner FROM ledger").await, [replay]);
+    *other.meanwhile.lock().unwrap() = Meanwhile::Nothing;
+    store.away(false);
+    copy.committed_at(&mails(), 1).await;
+    assert_eq!(copy.end().await, Ending::Drained);
+
+    let trial = member(&other, OnUnknown::Park, &HOURS, now);
+    trial.assign_at(mail_replays(), 1, Some(0));
+    trial.poll_request(&mail_replays(), 1, 0, &request());
+    trial.committed_at(&mail_replays(), 1).await;
+
+    assert_eq!(other.asked(), 0);
+    assert_eq!(trial.end().await, Ending::Drained);
 }
 
 #[tokio::test]

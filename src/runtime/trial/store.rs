@@ -118,6 +118,16 @@ impl Ledger for Flaky {
         self.inner.reserve(id, owner, now, lease)
     }
 
+    fn reserve_known<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        lease: Duration,
+    ) -> StoreFuture<'a, Reservation> {
+        self.inner.reserve_known(id, owner, now, lease)
+    }
+
     fn defer<'a>(
         &'a self,
         id: &'a str,

@@ -104,6 +104,16 @@ impl Ledger for Ledgered {
         })
     }
 
+    fn reserve_known<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        lease: Duration,
+    ) -> StoreFuture<'a, Reservation> {
+        self.reserve(id, owner, now, lease)
+    }
+
     fn defer<'a>(
         &'a self,
         id: &'a str,

@@ -2,7 +2,7 @@
 
 use super::outbox::{MINUTE, close, comments, id_of, now, take, thread};
 use super::{Bench, claim};
-use crate::ports::{Ledger, Outbox, RequestEnding, Reservation, StoreError};
+use crate::ports::{Ledger, Outbox, RequestEnding, Reservation, Store, StoreError};
 
 /// Runs all claims of the ledger.
 ///
@@ -14,6 +14,7 @@ where
 {
     reservation_is_held_until_its_lease_ends(bench).await;
     what_is_unknown_stays_so_when_it_is_closed(bench).await;
+    former_owner_opens_no_row_that_was_closed(bench).await;
     who_calls_a_request_dead_takes_nobodys_reservation(bench).await;
     what_the_other_side_has_is_done_under_any_claim(bench).await;
     request_that_nobody_asked_for_is_done_once_too(bench).await;
@@ -74,12 +75,72 @@ where
     let again = store.reserve(id, "you", now, MINUTE).await;
     close(&store, "unknown", id, RequestEnding::Unknown, now).await;
     let once_more = store.reserve(id, "them", now, MINUTE).await;
+    // Who calls it dead need not know of that attempt.
     close(&store, "unknown", id, RequestEnding::Dead, now).await;
-    let known = store.reserve(id, "us", now, MINUTE).await;
+    let left = store.reserve_known(id, "us", now + 60_000, MINUTE).await;
+    close(&store, "unknown", id, RequestEnding::Unknown, now).await;
+    let still = store.reserve(id, "us", now, MINUTE).await;
+    let held = store.reserve_known(id, "you", now, MINUTE).await;
+    store.attempt_failed(id, "us", now, "550 no").await.expect("it is over");
+    let known = store.reserve_known(id, "us", now, MINUTE).await;
 
     assert_eq!((comments(&first), comments(&second)), (vec!["unknown-1"], vec!["unknown-2"]));
     assert_eq!((again, once_more), (Ok(unknown_by(2, "me")), Ok(unknown_by(3, "you"))));
-    assert_eq!(known, Ok(Reservation::Ours { attempt: 4 }));
+    assert_eq!((left, still), (Ok(unknown_by(3, "them")), Ok(unknown_by(4, "them"))));
+    assert_eq!(held, Ok(Reservation::Held { until: now + 60_000 }));
+    assert_eq!(known, Ok(Reservation::Ours { attempt: 5 }));
+}
+
+/// A former owner that wakes up and puts the request off changes nothing where somebody else has it, or had it and closed
+/// it; its own of which nobody knows anything still waits.
+///
+/// # Panics
+/// Where the store breaks its contract.
+pub async fn former_owner_opens_no_row_that_was_closed<B: Bench>(bench: &B)
+where
+    B::Store: Outbox,
+{
+    let (store, now) = (bench.open().await, now());
+    let late = now + 60_000;
+    let first = reserved(&store, "former-parked", now).await;
+    let parked = store.reserve_known(&first, "you", late, MINUTE).await;
+    close(&store, "former-parked", &first, RequestEnding::Unknown, late).await;
+    let refused = store.defer(&first, "me", late, late, "451 later").await;
+    store.attempt_failed(&first, "me", late, "451 later").await.expect("it is over");
+
+    let second = reserved(&store, "former-taken", now).await;
+    store.reserve(&second, "you", late, MINUTE).await.expect("it is theirs");
+    close(&store, "former-taken", &second, RequestEnding::Unknown, late).await;
+    store.defer(&second, "me", late, late, "451 later").await.expect("nothing changes");
+    let of_others = store.reserve(&second, "them", late, MINUTE).await;
+
+    let third = reserved(&store, "former-dead", now).await;
+    store.reserve(&third, "you", late, MINUTE).await.expect("it is theirs");
+    store.attempt_failed(&third, "you", late, "550 no").await.expect("it is over");
+    close(&store, "former-dead", &third, RequestEnding::Dead, late).await;
+    store.defer(&third, "me", late, late, "451 later").await.expect("nothing changes");
+
+    let fourth = reserved(&store, "former-alone", now).await;
+    store.defer(&fourth, "me", late, late, "451 later").await.expect("it waits");
+
+    assert_eq!(parked, Ok(unknown_by(1, "me")));
+    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+    assert_eq!(of_others, Ok(unknown_by(3, "you")));
+    for name in ["former-parked", "former-taken", "former-dead"] {
+        assert_eq!(take(&store, late, name).await, [], "{name}");
+    }
+    assert_eq!(comments(&take(&store, late, "former-alone").await), ["former-alone-1"]);
+}
+
+/// Returns the id of a request that is out and reserved by `me` for a minute.
+async fn reserved<S: Store + Outbox + Ledger>(store: &S, name: &str, now: i64) -> String {
+    thread(store, name, &[&format!("{name}-1")]).await;
+    let taken = take(store, now, name).await;
+    let rows = taken.iter().map(|row| row.row).collect();
+    store.published(rows, now, MINUTE * 60).await.expect("it is marked");
+    let id = id_of(&taken).to_owned();
+    store.reserve(&id, "me", now, MINUTE).await.expect("it is ours");
+    id
 }
 
 /// Whoever calls a request dead need not know of the attempt that is under way.

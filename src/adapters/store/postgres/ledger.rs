@@ -7,10 +7,12 @@ use std::time::Duration;
 use deadpool_postgres::Transaction;
 
 use super::error::Trouble;
-use super::queue::{self, execute};
+use super::queue::{self, Reopen, execute};
 use super::{PostgresStore, in_transaction, outbox};
-use crate::adapters::store::requests::{capped, millis};
-use crate::ports::{Ledger, RequestEnding, Reservation, StoreError, StoreFuture};
+use crate::adapters::store::requests::{
+    Deferral, PARKED, Unknown, capped, millis, parked, unknown_to_outbox,
+};
+use crate::ports::{Ledger, RequestEnding, Reservation, StoreFuture};
 
 impl Ledger for PostgresStore {
     fn reserve<'a>(
@@ -21,7 +23,22 @@ impl Ledger for PostgresStore {
         lease: Duration,
     ) -> StoreFuture<'a, Reservation> {
         let until = now.saturating_add(millis(lease));
-        Box::pin(async move { in_transaction!(self, tx => reserve(&tx, id, owner, now, until)) })
+        Box::pin(
+            async move { in_transaction!(self, tx => reserve(&tx, id, owner, now, until, Unknown::Taken)) },
+        )
+    }
+
+    fn reserve_known<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        lease: Duration,
+    ) -> StoreFuture<'a, Reservation> {
+        let until = now.saturating_add(millis(lease));
+        Box::pin(
+            async move { in_transaction!(self, tx => reserve(&tx, id, owner, now, until, Unknown::Left)) },
+        )
     }
 
     fn defer<'a>(
@@ -68,6 +85,7 @@ async fn reserve(
     owner: &str,
     now: i64,
     until: i64,
+    unknown: Unknown,
 ) -> Result<Reservation, Trouble> {
     let mut entry = entry(tx, id).await?;
     if entry.as_ref().is_some_and(|entry| entry.done) {
@@ -90,16 +108,20 @@ async fn reserve(
             return Ok(Reservation::Done);
         }
     }
+    let attempts = entry.as_ref().map_or(0, |entry| entry.attempts);
     let held = entry.and_then(|entry| entry.held);
     match &held {
         Some((other, until)) if other != owner && *until > now => {
             return Ok(Reservation::Held { until: *until });
         }
+        Some((by, _)) if unknown == Unknown::Left => {
+            return Ok(Reservation::Unknown { attempt: number(attempts), by: by.clone() });
+        }
         Some(_) | None => {}
     }
     let begin = tx.prepare_cached(BEGIN).await?;
     let attempt: i64 = tx.query_one(&begin, &[&id, &owner, &until, &now]).await?.try_get(0)?;
-    let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
+    let attempt = number(attempt);
     // Whoever held it never said how it ended.
     Ok(match held {
         Some((by, _)) => Reservation::Unknown { attempt, by },
@@ -107,18 +129,22 @@ async fn reserve(
     })
 }
 
+fn number(attempts: i64) -> u32 {
+    u32::try_from(attempts).unwrap_or(u32::MAX)
+}
+
 struct Entry {
     done: bool,
+    attempts: i64,
     held: Option<(String, i64)>,
 }
 
 /// Reads a row and holds it until the transaction ends.
 async fn entry(tx: &Transaction<'_>, id: &str) -> Result<Option<Entry>, Trouble> {
-    let statement =
-        tx.prepare_cached("SELECT done, owner, held_until FROM ledger WHERE request = $1 FOR UPDATE").await?;
+    let statement = tx.prepare_cached(ENTRY).await?;
     let Some(row) = tx.query_opt(&statement, &[&id]).await? else { return Ok(None) };
     let held = row.try_get::<_, Option<String>>(1)?.zip(row.try_get(2)?);
-    Ok(Some(Entry { done: row.try_get(0)?, held }))
+    Ok(Some(Entry { done: row.try_get(0)?, attempts: row.try_get(3)?, held }))
 }
 
 async fn defer(
@@ -129,12 +155,19 @@ async fn defer(
     not_before: i64,
     reply: &str,
 ) -> Result<(), Trouble> {
-    end_attempt(tx, id, Some(owner), reply, now).await?;
-    if queue::put_back(tx, id, not_before, reply).await? {
-        return Ok(());
+    let held = entry(tx, id).await?.and_then(|entry| entry.held);
+    if !queue::knows(tx, id).await? {
+        return Err(unknown_to_outbox(id).into());
     }
-    // Nothing is kept of it.
-    Err(StoreError::Refused(format!("the outbox has no request {id}, so it cannot wait there")).into())
+    match Deferral::of(held.as_ref(), owner) {
+        Deferral::Ours => {
+            end_attempt(tx, id, Some(owner), reply, now).await?;
+            queue::put_back(tx, id, not_before, reply, Reopen::Yes).await
+        }
+        Deferral::Nobodys => queue::put_back(tx, id, not_before, reply, Reopen::No).await,
+        Deferral::Others => Ok(()),
+        Deferral::Parked => Err(parked(id).into()),
+    }
 }
 
 /// The running attempt is over, and nobody holds the request any more; of an owner where one is named.
@@ -149,7 +182,8 @@ pub(super) async fn end_attempt(
     execute(tx, RELEASE, &[&id, &now, &owner]).await.map(drop)
 }
 
-/// The running attempt is over, and nobody knows what became of it: whoever comes next need not wait, and is told so.
+/// The running attempt is over, and nobody knows what became of it: whoever comes next need not wait, and is told so. It
+/// stays written whose attempt it was.
 pub(super) async fn leave_unknown(
     tx: &Transaction<'_>,
     id: &str,
@@ -157,7 +191,7 @@ pub(super) async fn leave_unknown(
     now: i64,
 ) -> Result<(), Trouble> {
     execute(tx, END_ATTEMPT, &[&id, &now, &capped(reply), &None::<&str>]).await?;
-    execute(tx, LEAVE_UNKNOWN, &[&id, &now]).await.map(drop)
+    execute(tx, LEAVE_UNKNOWN, &[&id, &now, &PARKED]).await.map(drop)
 }
 
 /// The other side has it: nobody will carry it out again.
@@ -167,6 +201,8 @@ pub(super) async fn done(tx: &Transaction<'_>, id: &str, now: i64) -> Result<(),
 
 const FIRST: &str = "INSERT INTO ledger (request, attempts, done, changed_at) VALUES ($1, 0, false, $2)
     ON CONFLICT (request) DO NOTHING";
+
+const ENTRY: &str = "SELECT done, owner, held_until, attempts FROM ledger WHERE request = $1 FOR UPDATE";
 
 const BEGIN: &str = "WITH begun AS (
         UPDATE ledger SET attempts = attempts + 1, owner = $2, held_until = $3, changed_at = $4 WHERE request = $1
@@ -184,7 +220,7 @@ const END_ATTEMPT: &str = "WITH held AS (
 const RELEASE: &str = "UPDATE ledger SET owner = NULL, held_until = NULL, changed_at = $2
     WHERE request = $1 AND owner = coalesce($3, owner)";
 
-const LEAVE_UNKNOWN: &str = "UPDATE ledger SET held_until = least(held_until, $2), changed_at = $2
+const LEAVE_UNKNOWN: &str = "UPDATE ledger SET held_until = $3, changed_at = $2
     WHERE request = $1 AND owner IS NOT NULL";
 
 const DONE: &str = "INSERT INTO ledger AS l (request, attempts, done, changed_at) VALUES ($1, 0, true, $2)

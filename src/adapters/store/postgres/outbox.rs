@@ -249,9 +249,7 @@ pub(super) async fn close(
 ) -> Result<(), Trouble> {
     match ending {
         RequestEnding::Unknown => ledger::leave_unknown(tx, id, reply, time).await?,
-        RequestEnding::Dead | RequestEnding::Withdrawn => {
-            ledger::end_attempt(tx, id, None, reply, time).await?
-        }
+        RequestEnding::Dead | RequestEnding::Withdrawn => {}
         RequestEnding::Done => {
             ledger::end_attempt(tx, id, None, reply, time).await?;
             ledger::done(tx, id, time).await?;

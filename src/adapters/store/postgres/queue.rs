@@ -88,19 +88,29 @@ pub(super) async fn end_request(
     execute(tx, END_REQUEST, &[&request, &ending_code(ending), &capped(reply), &now]).await.map(drop)
 }
 
-/// A row goes back to its queue, until a time. One that was done or withdrawn stays so. `false` where there is none.
+/// Says whether there is a row of a request.
+pub(super) async fn knows(tx: &Transaction<'_>, request: &str) -> Result<bool, Trouble> {
+    let statement = tx.prepare_cached("SELECT 1 FROM requests WHERE request = $1").await?;
+    Ok(tx.query_opt(&statement, &[&request]).await?.is_some())
+}
+
+/// Whether what is a dead letter may be put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reopen {
+    Yes,
+    No,
+}
+
+/// A row goes back to its queue, until a time. One that was done or withdrawn stays so.
 pub(super) async fn put_back(
     tx: &Transaction<'_>,
     request: &str,
     not_before: i64,
     reply: &str,
-) -> Result<bool, Trouble> {
-    let statement = tx.prepare_cached("SELECT 1 FROM requests WHERE request = $1").await?;
-    if tx.query_opt(&statement, &[&request]).await?.is_none() {
-        return Ok(false);
-    }
-    execute(tx, PUT_BACK, &[&request, &not_before, &capped(reply)]).await?;
-    Ok(true)
+    reopen: Reopen,
+) -> Result<(), Trouble> {
+    let reopens = reopen == Reopen::Yes;
+    execute(tx, PUT_BACK, &[&request, &not_before, &capped(reply), &reopens]).await.map(drop)
 }
 
 /// Recipients have an address: what waited for it is due.
@@ -239,7 +249,7 @@ const END_REQUEST: &str = end!("request");
 const PUT_BACK: &str = "UPDATE requests SET due = $2, not_before = $2, reply = $3, ending = NULL,
         unsettled = unsettled OR state NOT BETWEEN 1 AND 4,
         state = CASE WHEN state BETWEEN 1 AND 4 THEN 1 ELSE 0 END
-    WHERE request = $1 AND (ending IS NULL OR ending = 2)";
+    WHERE request = $1 AND (ending IS NULL OR ending = 2 AND $4)";
 
 const UNPARK: &str = "UPDATE requests SET state = 1, due = not_before
     WHERE kind = 'mail' AND addressee = ANY($1::text[]) AND state BETWEEN 1 AND 4 AND state = 4";

@@ -7,7 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Params, params};
 use super::SqliteStore;
 use super::error::ours;
 use super::{outbox, queue};
-use crate::adapters::store::requests::{capped, millis};
+use crate::adapters::store::requests::{
+    Deferral, PARKED, Unknown, capped, millis, parked, unknown_to_outbox,
+};
 use crate::ports::{Ledger, RequestEnding, Reservation, StoreError, StoreFuture};
 
 impl Ledger for SqliteStore {
@@ -20,7 +22,19 @@ impl Ledger for SqliteStore {
     ) -> StoreFuture<'a, Reservation> {
         let (id, owner) = (id.to_owned(), owner.to_owned());
         let until = now.saturating_add(millis(lease));
-        Box::pin(self.write(move |connection| reserve(connection, &id, &owner, now, until)))
+        Box::pin(self.write(move |connection| reserve(connection, &id, &owner, now, until, Unknown::Taken)))
+    }
+
+    fn reserve_known<'a>(
+        &'a self,
+        id: &'a str,
+        owner: &'a str,
+        now: i64,
+        lease: Duration,
+    ) -> StoreFuture<'a, Reservation> {
+        let (id, owner) = (id.to_owned(), owner.to_owned());
+        let until = now.saturating_add(millis(lease));
+        Box::pin(self.write(move |connection| reserve(connection, &id, &owner, now, until, Unknown::Left)))
     }
 
     fn defer<'a>(
@@ -33,11 +47,18 @@ impl Ledger for SqliteStore {
     ) -> StoreFuture<'a, ()> {
         let (id, owner, reply) = (id.to_owned(), owner.to_owned(), reply.to_owned());
         Box::pin(self.write(move |connection| {
-            let row = queue::row_of(connection, &id)?.ok_or_else(|| {
-                StoreError::Refused(format!("the outbox has no request {id}, so it cannot wait there"))
-            })?;
-            end_attempt(connection, &id, Some(&owner), &reply, now)?;
-            queue::put_back(connection, row, not_before, &reply)
+            let row = queue::row_of(connection, &id)?.ok_or_else(|| unknown_to_outbox(&id))?;
+            let held = entry(connection, &id)?.and_then(|entry| entry.held);
+            match Deferral::of(held.as_ref(), &owner) {
+                Deferral::Ours => {
+                    end_attempt(connection, &id, Some(&owner), &reply, now)?;
+                    queue::put_back(connection, row, not_before, &reply)
+                }
+                Deferral::Nobodys if queue::is_closed(connection, row)? => Ok(()),
+                Deferral::Nobodys => queue::put_back(connection, row, not_before, &reply),
+                Deferral::Others => Ok(()),
+                Deferral::Parked => Err(parked(&id)),
+            }
         }))
     }
 
@@ -82,8 +103,10 @@ fn reserve(
     owner: &str,
     now: i64,
     until: i64,
+    unknown: Unknown,
 ) -> Result<Reservation, StoreError> {
     let entry = entry(connection, id)?;
+    let attempts = entry.as_ref().map_or(0, |entry| entry.attempts);
     if entry.as_ref().is_some_and(|entry| entry.done) {
         return Ok(Reservation::Done);
     }
@@ -100,6 +123,9 @@ fn reserve(
     match &held {
         Some((other, until)) if other != owner && *until > now => {
             return Ok(Reservation::Held { until: *until });
+        }
+        Some((by, _)) if unknown == Unknown::Left => {
+            return Ok(Reservation::Unknown { attempt: attempts, by: by.clone() });
         }
         Some(_) | None => {}
     }
@@ -126,17 +152,18 @@ fn reserve(
 
 struct Entry {
     done: bool,
+    attempts: u32,
     held: Option<(String, i64)>,
 }
 
 fn entry(connection: &Connection, id: &str) -> Result<Option<Entry>, StoreError> {
     connection
-        .prepare_cached("SELECT done, owner, held_until FROM ledger WHERE request = ?1")
+        .prepare_cached("SELECT done, owner, held_until, attempts FROM ledger WHERE request = ?1")
         .and_then(|mut statement| {
             statement
                 .query_row([id], |row| {
                     let held = row.get::<_, Option<String>>(1)?.zip(row.get(2)?);
-                    Ok(Entry { done: row.get(0)?, held })
+                    Ok(Entry { done: row.get(0)?, attempts: row.get(3)?, held })
                 })
                 .optional()
         })
@@ -167,7 +194,8 @@ pub(super) fn end_attempt(
     )
 }
 
-/// The running attempt is over, and nobody knows what became of it: whoever comes next need not wait, and is told so.
+/// The running attempt is over, and nobody knows what became of it: whoever comes next need not wait, and is told so. It
+/// stays written whose attempt it was.
 pub(super) fn leave_unknown(
     connection: &Connection,
     id: &str,
@@ -177,8 +205,8 @@ pub(super) fn leave_unknown(
     note_end(connection, id, None, reply, now)?;
     execute(
         connection,
-        "UPDATE ledger SET held_until = min(held_until, ?2), changed_at = ?2 WHERE request = ?1 AND owner IS NOT NULL",
-        params![id, now],
+        "UPDATE ledger SET held_until = ?3, changed_at = ?2 WHERE request = ?1 AND owner IS NOT NULL",
+        params![id, now, PARKED],
     )
 }
 

@@ -219,7 +219,7 @@ fn backlog(connection: &Connection, now: i64) -> Result<OutboxBacklog, StoreErro
     read().map_err(ours)
 }
 
-/// Closes a request, with its attempt and whoever held it; only of what is unknown it stays written who left it so.
+/// Closes a request. What is done nobody holds any more; else it is whose attempt it was who says that it is over.
 pub(super) fn close(
     connection: &Connection,
     id: &str,
@@ -229,9 +229,7 @@ pub(super) fn close(
 ) -> Result<(), StoreError> {
     match ending {
         RequestEnding::Unknown => ledger::leave_unknown(connection, id, reply, time)?,
-        RequestEnding::Dead | RequestEnding::Withdrawn => {
-            ledger::end_attempt(connection, id, None, reply, time)?;
-        }
+        RequestEnding::Dead | RequestEnding::Withdrawn => {}
         RequestEnding::Done => {
             ledger::end_attempt(connection, id, None, reply, time)?;
             ledger::done(connection, id, time)?;

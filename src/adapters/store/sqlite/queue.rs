@@ -32,6 +32,14 @@ pub(super) fn row_of(connection: &Connection, request: &str) -> Result<Option<i6
         .map_err(ours)
 }
 
+/// Says whether a row has ended.
+pub(super) fn is_closed(connection: &Connection, row: i64) -> Result<bool, StoreError> {
+    connection
+        .prepare_cached("SELECT ending IS NOT NULL FROM requests WHERE id = ?1")
+        .and_then(|mut statement| statement.query_row([row], |row| row.get(0)))
+        .map_err(ours)
+}
+
 /// Says why a row is no longer wanted; `None` where it is.
 pub(super) fn withdrawn(connection: &Connection, row: i64) -> Result<Option<&'static str>, StoreError> {
     let why: Option<i64> = connection
