@@ -78,7 +78,7 @@ async fn up_to(client: &mut Client, schema: &str, migrations: &[Migration]) -> R
         let tx = client.transaction().await?;
         lock(&tx, schema).await?;
         // Somebody else may have done it in the meantime.
-        if applied(&tx).await?.0 == version {
+        if applied(&tx, schema).await?.0 == version {
             tx.batch_execute(next.sql).await?;
             tx.execute(
                 "INSERT INTO postroom_migrations (version, name, works_with) VALUES ($1, $2, $3)",
@@ -109,7 +109,7 @@ async fn begin(client: &mut Client, schema: &str) -> Result<i32, Trouble> {
     ))
     .await
     .map_err(|error| rights(error, schema))?;
-    let (version, works_with) = applied(&tx).await?;
+    let (version, works_with) = applied(&tx, schema).await?;
     tx.commit().await?;
     let known = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX);
     if works_with > known {
@@ -123,9 +123,11 @@ async fn begin(client: &mut Client, schema: &str) -> Result<i32, Trouble> {
 }
 
 /// Returns the version of the tables, and what a program must have been made for at least.
-async fn applied(tx: &Transaction<'_>) -> Result<(i32, i32), Trouble> {
-    let sql = "SELECT coalesce(max(version), 0), coalesce(max(works_with), 0) FROM postroom_migrations";
-    let row = tx.query_one(sql, &[]).await?;
+async fn applied(tx: &Transaction<'_>, schema: &str) -> Result<(i32, i32), Trouble> {
+    let sql = format!(
+        "SELECT coalesce(max(version), 0), coalesce(max(works_with), 0) FROM {schema}.postroom_migrations"
+    );
+    let row = tx.query_one(&sql, &[]).await?;
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
@@ -134,7 +136,10 @@ async fn applied(tx: &Transaction<'_>) -> Result<(i32, i32), Trouble> {
 async fn lock(tx: &Transaction<'_>, schema: &str) -> Result<(), Trouble> {
     tx.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '60s'").await?;
     tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 1886352244))", &[&schema]).await?;
-    tx.batch_execute("SET LOCAL lock_timeout = '2s'").await?;
+    // The path was looked up before: whoever waited here may have made the schema meanwhile, and tables without it would be
+    // looked for, and made, in the next one of the path.
+    tx.batch_execute(&format!("SET LOCAL lock_timeout = '2s'; SET LOCAL search_path = {schema}, public"))
+        .await?;
     Ok(())
 }
 
