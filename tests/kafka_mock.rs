@@ -119,13 +119,8 @@ async fn commits_carry_the_finished_set_and_the_store_to_the_next_owner() {
 
 /// Serves both until each owns two partitions.
 async fn share(first: &mut Member, second: &mut Member) {
-    let handed_over = async {
-        while second.owned.len() != 2 || first.owned.len() != 2 {
-            first.serve(Duration::from_millis(20)).await;
-            second.serve(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(40), handed_over).await.unwrap();
+    let shared = |first: &Member, second: &Member| second.owned.len() == 2 && first.owned.len() == 2;
+    Member::serve_both(first, second, Duration::from_secs(40), shared).await;
 }
 
 /// The next offset of each partition, as its new owner found it.
@@ -185,14 +180,8 @@ async fn a_revocation_goes_on_after_its_deadline_where_nobody_answers() {
     first.on_revoke = OnRevoke::Hang;
 
     let mut second = world.member("posts");
-    let handed_over = async {
-        while second.owned.is_empty() {
-            first.serve(Duration::from_millis(20)).await;
-            second.serve(Duration::from_millis(20)).await;
-        }
-    };
-
-    tokio::time::timeout(Duration::from_secs(30), handed_over).await.unwrap();
+    let handed_over = |_: &Member, second: &Member| !second.owned.is_empty();
+    Member::serve_both(&mut first, &mut second, Duration::from_secs(30), handed_over).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

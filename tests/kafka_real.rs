@@ -71,6 +71,8 @@ fn defaults(partitions: i32) -> TopicDefaults {
     TopicDefaults { partitions, replication: Some(1), ..TopicDefaults::default() }
 }
 
+/// How long something may take that another member has to do its part of.
+const PATIENCE: Duration = Duration::from_secs(120);
 const PROTOCOLS: [Protocol; 3] = [Protocol::Cooperative, Protocol::Eager, Protocol::Kip848];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,15 +84,15 @@ async fn partitions_are_handed_over_in_order_without_repeats_under_every_protoco
         first.until("all records", |member| member.records.len() == 4_000).await;
 
         let mut second = Member::start(world.config(protocol), &world.producer);
-        while !(second.owned.len() == 2 && first.owned.len() == 2) {
-            first.serve(Duration::from_millis(20)).await;
-            second.serve(Duration::from_millis(20)).await;
-        }
+        Member::serve_both(&mut first, &mut second, PATIENCE, |first, second| {
+            second.owned.len() == 2 && first.owned.len() == 2
+        })
+        .await;
         fill(&world.producer, &world.posts(), 4, 4_000).await;
-        while first.records.len() + second.records.len() < 8_000 {
-            first.serve(Duration::from_millis(20)).await;
-            second.serve(Duration::from_millis(20)).await;
-        }
+        Member::serve_both(&mut first, &mut second, PATIENCE, |first, second| {
+            first.records.len() + second.records.len() >= 8_000
+        })
+        .await;
 
         for number in 0..4 {
             let at = partition(&world.posts(), number);
@@ -251,10 +253,7 @@ async fn a_revocation_goes_on_after_its_deadline_where_nobody_answers() {
         first.on_revoke = OnRevoke::Hang;
 
         let mut second = Member::start(world.config(protocol), &world.producer);
-        while second.owned.is_empty() {
-            first.serve(Duration::from_millis(20)).await;
-            second.serve(Duration::from_millis(20)).await;
-        }
+        Member::serve_both(&mut first, &mut second, PATIENCE, |_, second| !second.owned.is_empty()).await;
 
         assert!(first.history.iter().any(|told| matches!(told, Told::Revoked(_))), "{protocol:?}");
     }

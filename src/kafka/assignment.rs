@@ -27,8 +27,8 @@ pub(crate) struct Owned {
     pub(crate) paused: bool,
     /// The group's commit is not known yet, and so the driver has not heard of the assignment.
     pub(crate) untold: bool,
-    /// Where it is decided where the assignment begins: offsets below are not missed.
-    pub(crate) claimed: Option<Claimed>,
+    /// Where the assignment begins, once that is decided: offsets below are not missed.
+    pub(crate) claimed: Option<Offset>,
     /// The client has stopped fetching, since the position is not in the log or was never known. A seek does not help there:
     /// fetching has to be started anew.
     pub(crate) stalled: bool,
@@ -37,10 +37,6 @@ pub(crate) struct Owned {
     /// Whether a revocation is waiting for it.
     hold: Hold,
 }
-
-/// Where an assignment begins: at this offset, or wherever fetching does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Claimed(pub(crate) Option<Offset>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hold {

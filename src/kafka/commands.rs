@@ -6,7 +6,7 @@ use postroom_core::{FetchEpoch, Generation, Moment, Offset, TopicPartition};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 
-use crate::kafka::assignment::{Claimed, Refused};
+use crate::kafka::assignment::Refused;
 use crate::kafka::committer::Commit;
 use crate::kafka::context::{EdgeContext, EdgeCounters};
 use crate::ports::EdgeError;
@@ -23,7 +23,7 @@ pub(crate) enum Command {
     /// Move the fetch position.
     Seek { generation: Generation, offset: Offset, epoch: FetchEpoch },
     /// It is decided where the assignment begins.
-    Claimed { generation: Generation, next: Option<Offset> },
+    Claimed { generation: Generation, next: Offset },
     /// Say whether the assignment still holds.
     Verify(Generation),
     /// Nothing of it is in flight.
@@ -61,7 +61,7 @@ impl EdgeContext {
                 Command::Seek { generation, offset, epoch } => self.seek(generation, offset, epoch),
                 Command::Claimed { generation, next } => {
                     if let Some(owned) = self.state().assignment.of_generation(generation) {
-                        owned.claimed = Some(Claimed(next));
+                        owned.claimed = Some(next);
                     }
                 }
                 Command::Verify(generation) => {
@@ -195,7 +195,7 @@ impl EdgeContext {
 }
 
 /// Makes a list of one partition.
-pub(crate) fn only(partition: &TopicPartition) -> TopicPartitionList {
+fn only(partition: &TopicPartition) -> TopicPartitionList {
     let mut list = TopicPartitionList::with_capacity(1);
     list.add_partition(partition.topic.as_str(), partition.partition.0);
     list

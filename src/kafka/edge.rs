@@ -133,7 +133,7 @@ impl Edge for KafkaEdge {
         self.ask(Command::Seek { generation, offset, epoch });
     }
 
-    fn claimed(&self, generation: Generation, next: Option<Offset>) {
+    fn claimed(&self, generation: Generation, next: Offset) {
         self.ask(Command::Claimed { generation, next });
     }
 

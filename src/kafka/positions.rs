@@ -55,7 +55,7 @@ impl EdgeContext {
         Some(positions)
     }
 
-    pub(crate) fn committed(
+    fn committed(
         &self,
         consumer: &BaseConsumer<Self>,
         list: &TopicPartitionList,

@@ -3,17 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use postroom_core::{Offset, OffsetRange, TopicPartition};
+use postroom_core::{Offset, OffsetRange};
 use postroom_dequeue::Dequeue;
 use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset as ClientOffset, TopicPartitionList};
 
-use crate::kafka::assignment::{Claimed, Owned};
-use crate::kafka::config::{Gap, Start};
+use crate::kafka::assignment::Owned;
+use crate::kafka::config::Gap;
 use crate::kafka::context::EdgeContext;
 use crate::kafka::fetched::Fetched;
-use crate::kafka::positions::Asking;
 use crate::ports::{EdgeError, EdgeEvent, LogRange};
 
 impl EdgeContext {
@@ -39,13 +38,9 @@ impl EdgeContext {
         queue: &Dequeue<Self>,
         fetched: &mut Fetched,
     ) -> Result<(), EdgeError> {
-        let now = Instant::now();
-        {
-            let state = self.state();
-            let waits = state.ask_again.is_some_and(|again| now < again);
-            if waits || !state.assignment.owned().iter().any(|owned| owned.stalled) {
-                return Ok(());
-            }
+        let any = self.state().assignment.owned().iter().any(|owned| owned.stalled);
+        if !any || !self.may_ask() {
+            return Ok(());
         }
         if !self.tell_of_untold(queue.consumer()) {
             self.ask_later();
@@ -55,7 +50,7 @@ impl EdgeContext {
         fetched.flush(self);
         let owned = self.state().assignment.owned().to_vec();
         for owned in owned.iter().filter(|owned| owned.stalled && owned.pending_seek.is_none()) {
-            if self.state().ask_again.is_some_and(|again| now < again) {
+            if !self.may_ask() {
                 break;
             }
             let Some(target) = self.judge(queue.consumer(), owned)? else { continue };
@@ -69,6 +64,10 @@ impl EdgeContext {
         Ok(())
     }
 
+    fn may_ask(&self) -> bool {
+        self.state().ask_again.is_none_or(|again| Instant::now() >= again)
+    }
+
     /// Lets the poll thread do everything else before the broker, which did not answer, is asked again.
     fn ask_later(&self) {
         self.state().ask_again = Some(Instant::now() + ASK_PAUSE);
@@ -76,7 +75,7 @@ impl EdgeContext {
 
     /// Decides where a stalled partition goes on; `None` while that is not known.
     fn judge(&self, consumer: &BaseConsumer<Self>, owned: &Owned) -> Result<Option<Offset>, EdgeError> {
-        let Some(Claimed(begun)) = owned.claimed else { return Ok(None) };
+        let Some(begun) = owned.claimed else { return Ok(None) };
         let partition = &owned.partition;
         let (topic, number) = (partition.topic.as_str(), partition.partition.0);
         let Ok((low, high)) = consumer.fetch_watermarks(topic, number, ASK_PATIENCE) else {
@@ -84,9 +83,7 @@ impl EdgeContext {
             return Ok(None);
         };
         let log = LogRange { start: Offset(low), end: Offset(high) };
-        let Some(next) = owned.expected.max(begun) else {
-            return Ok(self.first_position(consumer, partition, log));
-        };
+        let next = owned.expected.map_or(begun, |expected| expected.max(begun));
         if next >= log.start && next <= log.end {
             return Ok(Some(next));
         }
@@ -96,23 +93,6 @@ impl EdgeContext {
         let range = OffsetRange { from: next, to: log.start };
         self.emit(EdgeEvent::Removed { partition: partition.clone(), range });
         Ok(Some(log.start))
-    }
-
-    fn first_position(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        partition: &TopicPartition,
-        log: LogRange,
-    ) -> Option<Offset> {
-        let committed = self.committed(consumer, &super::commands::only(partition), Asking::Once)?;
-        let elements = committed.elements();
-        if let ClientOffset::Offset(next) = elements.first()?.offset() {
-            return Some(Offset(next));
-        }
-        Some(match self.config.start {
-            Start::Earliest => log.start,
-            Start::Latest => log.end,
-        })
     }
 
     /// Takes stalled partitions out of the client's assignment and puts them back where they are to go on: a seek is refused

@@ -75,7 +75,7 @@ pub trait Edge: Send + Sync {
     fn seek(&self, partition: &TopicPartition, generation: Generation, offset: Offset, epoch: FetchEpoch);
     /// Says that it is decided where an assignment begins: nothing below `next` is missed. Called behind the `seek`, where there
     /// is one. Until then the edge does not judge a position that is not in the log: it may be somebody else's.
-    fn claimed(&self, _generation: Generation, _next: Option<Offset>) {}
+    fn claimed(&self, _generation: Generation, _next: Offset) {}
     /// Polls again and answers `Verified` if the assignment still holds.
     fn verify(&self, generation: Generation);
     /// Nothing of this assignment is in flight: a revocation that waits for it may go on.

@@ -16,7 +16,7 @@ use crate::runtime::worker::SharedClaim;
 #[derive(Debug)]
 pub(crate) enum ClaimAnswer {
     /// It is ours; go on at `next` (`None`: where Kafka says), behind what was `removed` from the log.
-    Claimed { generation: Generation, claim: Claim, next: Option<Offset>, removed: Option<OffsetRange> },
+    Claimed { generation: Generation, claim: Claim, next: Offset, removed: Option<OffsetRange> },
     /// The store or the broker is away: to be asked again.
     Away { generation: Generation },
     /// The group must not start here.
@@ -153,7 +153,7 @@ impl Asker {
         match self.rules.decide(&partition, claim.next, committed.as_ref(), log, self.store.id()) {
             Ok(Start { next, removed }) => {
                 self.forget_finished(&mut claim, next).await;
-                ClaimAnswer::Claimed { generation, claim, next: Some(next), removed }
+                ClaimAnswer::Claimed { generation, claim, next, removed }
             }
             Err(message) => ClaimAnswer::Refused { generation, refusal: Refusal { partition, message } },
         }

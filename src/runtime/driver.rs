@@ -63,7 +63,7 @@ pub(crate) struct Driver {
     closing: bool,
     dispatched: Vec<(Run<RawRecord>, SharedClaim)>,
     /// Where assignments begin, to be told when the outputs of that decision are executed.
-    decided: Vec<(Generation, Option<Offset>)>,
+    decided: Vec<(Generation, Offset)>,
     /// Records taken from the edge that it still counts as waiting.
     untold: usize,
     /// What those weigh.
@@ -200,7 +200,8 @@ impl Driver {
                 let attempts = std::mem::take(&mut claim.attempts);
                 let topic = claim.partition.topic.clone();
                 self.held.insert(generation, Arc::new(Mutex::new(claim)));
-                let below = self.tell_of(generation, Input::Claimed { generation, next, attempts });
+                let below =
+                    self.tell_of(generation, Input::Claimed { generation, next: Some(next), attempts });
                 self.observer.passed_over(topic.as_str(), below);
                 self.decided.push((generation, next));
             }

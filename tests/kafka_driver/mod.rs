@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use postroom::event::RawRecord;
-use postroom::kafka::{ConsumerConfig, DeadLetterRoute, KafkaEdge, Producer, Publication};
+use postroom::kafka::{ConsumerConfig, DeadLetterRoute, KafkaEdge, Producer, Publication, Start};
 use postroom::ports::{CommittedPosition, Edge, EdgeError, EdgeEvent};
 use postroom_core::{
     FetchEpoch, Generation, Input, Moment, Offset, OffsetRange, Partition, Topic, TopicPartition,
@@ -30,6 +30,8 @@ pub(crate) struct Member {
     pub(crate) on_revoke: OnRevoke,
     /// Whether partitions begin at Kafka's commit as soon as they are assigned.
     pub(crate) claims: bool,
+    /// Where partitions of new groups begin, which start with the earliest: the logs are new, too.
+    first: Option<Offset>,
     /// Whether it tells the edge that it has taken records.
     pub(crate) takes: bool,
     /// The sum of all records' bytes.
@@ -64,6 +66,7 @@ impl Member {
     pub(crate) fn start(config: ConsumerConfig, producer: &Producer) -> Self {
         let clock = Instant::now();
         let route = DeadLetterRoute::new(config.group.clone(), "test");
+        let first = (config.start == Start::Earliest).then_some(Offset(0));
         let (edge, events) = KafkaEdge::start(config, route, producer.clone(), clock).unwrap();
         Self {
             edge,
@@ -75,6 +78,7 @@ impl Member {
             history: Vec::new(),
             on_revoke: OnRevoke::CommitAndRelease,
             claims: true,
+            first,
             takes: true,
             weight: 0,
             stopped: None,
@@ -99,6 +103,22 @@ impl Member {
         while let Ok(Some(event)) = tokio::time::timeout_at(deadline, self.events.recv()).await {
             self.take(event);
         }
+    }
+
+    /// Serves both in turn until that is enough, for so long at most.
+    pub(crate) async fn serve_both(
+        first: &mut Self,
+        second: &mut Self,
+        patience: Duration,
+        enough: impl Fn(&Self, &Self) -> bool,
+    ) {
+        let serving = async {
+            while !enough(first, second) {
+                first.serve(Duration::from_millis(20)).await;
+                second.serve(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(patience, serving).await.unwrap();
     }
 
     /// Closes it and waits for its end.
@@ -138,8 +158,8 @@ impl Member {
                 self.owned.insert(partition.clone(), generation);
                 self.next.remove(&partition);
                 self.history.push(Told::Assigned(partition.clone()));
-                if self.claims {
-                    let next = committed.as_ref().map(|committed| committed.next);
+                let next = committed.as_ref().map(|committed| committed.next).or(self.first);
+                if let Some(next) = next.filter(|_| self.claims) {
                     self.edge.claimed(generation, next);
                 }
                 self.positions.push((partition, committed));

@@ -105,13 +105,8 @@ async fn a_drain_gives_up_what_is_idle_with_its_last_commit_and_a_revocation_doe
     // The driver has nothing more to say of them.
     first.on_revoke = OnRevoke::Hang;
     let mut second = Member::start(config, &producer);
-    let handed_over = async {
-        while second.owned.is_empty() {
-            first.serve(Duration::from_millis(20)).await;
-            second.serve(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), handed_over).await.unwrap();
+    let handed_over = |_: &Member, second: &Member| !second.owned.is_empty();
+    Member::serve_both(&mut first, &mut second, Duration::from_secs(60), handed_over).await;
 
     assert_eq!(found(&second), [Some(Offset(10))]);
     assert!(!first.history.iter().any(|told| matches!(told, Told::CommitFailed(_))), "{:?}", first.history);

@@ -135,7 +135,7 @@ async fn a_commit_that_is_gone_does_not_stop_a_group_whose_store_is_beyond_it() 
         member.serve(Duration::from_secs(1)).await;
         assert_eq!(member.stopped, None, "{protocol:?}: it is not decided yet where to begin");
 
-        member.edge.claimed(member.owned[&world.at(0)], Some(Offset(60)));
+        member.edge.claimed(member.owned[&world.at(0)], Offset(60));
         member.until("what the store lacks", |member| member.offsets(&world.at(0)).len() == 40).await;
 
         assert_eq!(member.offsets(&world.at(0)), (60..100).collect::<Vec<_>>(), "{protocol:?}");
@@ -155,7 +155,7 @@ async fn a_seek_works_where_the_client_has_stopped_fetching() {
     let generation = member.owned[&world.at(0)];
 
     member.edge.seek(&world.at(0), generation, Offset(90), FetchEpoch(1));
-    member.edge.claimed(generation, Some(Offset(90)));
+    member.edge.claimed(generation, Offset(90));
     member.until("the records", |member| member.records.len() == 10).await;
 
     assert_eq!(member.offsets(&world.at(0)), (90..100).collect::<Vec<_>>());

@@ -35,7 +35,7 @@ pub(super) struct FakeEdge {
     /// Records that the driver took.
     pub(super) taken: AtomicUsize,
     /// Where assignments begin, and how many seeks had been asked for by then.
-    pub(super) claimed: Mutex<Vec<(Generation, Option<Offset>, usize)>>,
+    pub(super) claimed: Mutex<Vec<(Generation, Offset, usize)>>,
 }
 
 impl FakeEdge {
@@ -102,7 +102,7 @@ impl Edge for FakeEdge {
         self.note(Asked::Seek(offset));
     }
 
-    fn claimed(&self, generation: Generation, next: Option<Offset>) {
+    fn claimed(&self, generation: Generation, next: Offset) {
         let seeks = self.asked().iter().filter(|asked| matches!(asked, Asked::Seek(_))).count();
         self.claimed.lock().unwrap().push((generation, next, seeks));
     }

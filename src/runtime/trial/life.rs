@@ -241,8 +241,8 @@ async fn the_edge_hears_where_an_assignment_begins_behind_the_seek_to_it() {
 
     let mut claimed = trial.edge.claimed.lock().unwrap().clone();
     claimed.sort();
-    assert_eq!(claimed[0], (Generation(1), Some(Offset(0)), 1), "a seek came before");
-    assert_eq!((claimed[1].0, claimed[1].1), (Generation(2), Some(Offset(7))));
+    assert_eq!(claimed[0], (Generation(1), Offset(0), 1), "a seek came before");
+    assert_eq!((claimed[1].0, claimed[1].1), (Generation(2), Offset(7)));
     assert_eq!(trial.edge.asked().iter().filter(|asked| matches!(asked, Asked::Seek(_))).count(), 1);
     assert_eq!(trial.end().await, Ending::Drained);
 }
