@@ -50,7 +50,7 @@ impl Notify {
 
     /// What mails about an event say of it; `None` where no mail is sent.
     fn mail(&self, blog: &str, format: Option<&String>, text: Option<&String>) -> Option<MailSource> {
-        let max_age = millis(self.settings.mail?);
+        let max_age = time::millis(self.settings.mail?);
         Some(MailSource {
             blog: blog.to_owned(),
             format: format.cloned(),
@@ -74,7 +74,7 @@ impl StoreEffect for Notify {
     fn apply(&self, envelope: &Envelope<BlogEvent>, changes: &mut Changes) -> Result<(), Failure> {
         let origin = origin(envelope)?;
         if let Some(max_age) = self.settings.webhooks {
-            changes.push(Change::Webhooks(webhook(envelope, &origin, millis(max_age))));
+            changes.push(Change::Webhooks(webhook(envelope, &origin, time::millis(max_age))));
         }
         match &envelope.event {
             BlogEvent::CommentCreated(event) => changes.push(Change::ThreadComment(ThreadComment {
@@ -199,10 +199,6 @@ fn body(event: &BlogEvent, id: &str, time: i64) -> Value {
         "blog": event.blog(),
         "data": each_event!(event, event => data(event)),
     })
-}
-
-fn millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The fields of an event, without addresses and without what would make the delivery larger than brokers take.

@@ -1,5 +1,7 @@
 //! Times as events write them, in milliseconds since the Unix epoch.
 
+use std::time::Duration;
+
 /// The first moment of the year 1.
 pub(crate) const EARLIEST: i64 = -62_135_596_800_000;
 /// The last moment of the year 9999.
@@ -23,6 +25,11 @@ pub(crate) fn parse(text: &str) -> Result<i64, String> {
 /// Reads a day such as `2021-03-14`, which begins at midnight UTC, or a time as RFC 3339 writes it.
 pub(crate) fn parse_day(text: &str) -> Option<i64> {
     parse(text).or_else(|_time| parse(&format!("{text}T00:00:00Z"))).ok()
+}
+
+/// Returns a span in whole milliseconds.
+pub(crate) fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Writes a time as RFC 3339 wants it, clamped to the years 1 to 9999.

@@ -23,7 +23,7 @@ pub use edge::{CommittedPosition, Edge, EdgeError, EdgeEvent, EdgeFuture, LogRan
 pub use endpoints::{Endpoint, Endpoints};
 pub use mailer::{Mail, MailError, MailFuture, MailReply, Mailer};
 pub use objects::{ObjectError, ObjectFuture, Objects};
-pub use outbox::{DueRow, Ledger, Outbox, OutboxBacklog, Request, Reservation};
+pub use outbox::{DueRow, IfUnknown, Ledger, Outbox, OutboxBacklog, Request, Reservation};
 pub use pictures::{
     Encoding, PictureError, PictureFlaw, PictureFuture, Pictures, Thumbnail, ThumbnailSpec, Thumbnails,
 };

@@ -79,16 +79,18 @@ pub trait Ledger: Send + Sync + 'static {
         owner: &'a str,
         now: i64,
         lease: Duration,
-    ) -> StoreFuture<'a, Reservation>;
+    ) -> StoreFuture<'a, Reservation> {
+        self.reserve_with(id, owner, now, lease, IfUnknown::Take)
+    }
 
-    /// Reserves it as [`reserve`](Self::reserve) does, but leaves alone what is unknown: `Unknown` then says who left it so
-    /// and how many attempts there were, and nothing is reserved or counted.
-    fn reserve_known<'a>(
+    /// Reserves it as [`reserve`](Self::reserve) does, and is told what to do where it is unknown whether the other side has it.
+    fn reserve_with<'a>(
         &'a self,
         id: &'a str,
         owner: &'a str,
         now: i64,
         lease: Duration,
+        if_unknown: IfUnknown,
     ) -> StoreFuture<'a, Reservation>;
 
     /// The owner's attempt failed and is over, and the request waits in the outbox until `not_before`; `reply` is what the
@@ -126,6 +128,16 @@ pub trait Ledger: Send + Sync + 'static {
     }
 }
 
+/// What becomes of a request that is reserved while it is unknown whether the other side has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfUnknown {
+    /// It is the caller's.
+    Take,
+    /// It stays whose it was: the answer says who left it so and how many attempts there were, and nothing is reserved or
+    /// counted.
+    Leave,
+}
+
 /// The answer to a reservation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reservation {
@@ -134,7 +146,7 @@ pub enum Reservation {
         /// The attempt.
         attempt: u32,
     },
-    /// It is ours (but see [`Ledger::reserve_known`]), and an attempt before ended without a word: whether the other side has
+    /// It is ours, unless it was to be left ([`IfUnknown::Leave`]), and an attempt before ended without a word: whether the other side has
     /// it is unknown.
     Unknown {
         /// The attempt.

@@ -12,8 +12,8 @@ use crate::adapters::store::{
 };
 use crate::config::{Config, StoreUrl};
 use crate::ports::{
-    Applied, Claim, DueRow, Endpoint, Endpoints, Expansion, FanOut, Ledger, Outbox, OutboxBacklog, Param,
-    Reservation, Search, SearchPage, SearchRequest, Store, StoreError, StoreFuture, StoreId, Unit,
+    Applied, Claim, DueRow, Endpoint, Endpoints, Expansion, FanOut, IfUnknown, Ledger, Outbox, OutboxBacklog,
+    Param, Reservation, Search, SearchPage, SearchRequest, Store, StoreError, StoreFuture, StoreId, Unit,
 };
 
 /// One of the engines. Handles are cheap to clone.
@@ -263,24 +263,15 @@ impl Outbox for AnyStore {
 }
 
 impl Ledger for AnyStore {
-    fn reserve<'a>(
+    fn reserve_with<'a>(
         &'a self,
         id: &'a str,
         owner: &'a str,
         now: i64,
         lease: Duration,
+        if_unknown: IfUnknown,
     ) -> StoreFuture<'a, Reservation> {
-        ask!(self, store => store.reserve(id, owner, now, lease))
-    }
-
-    fn reserve_known<'a>(
-        &'a self,
-        id: &'a str,
-        owner: &'a str,
-        now: i64,
-        lease: Duration,
-    ) -> StoreFuture<'a, Reservation> {
-        ask!(self, store => store.reserve_known(id, owner, now, lease))
+        ask!(self, store => store.reserve_with(id, owner, now, lease, if_unknown))
     }
 
     fn defer<'a>(

@@ -1,7 +1,6 @@
 //! What a row of the outbox is, for every engine: its states, its id, and why it is withdrawn.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -98,15 +97,6 @@ pub(crate) const fn ending_of(code: i64) -> Option<RequestEnding> {
     }
 }
 
-/// What becomes of a request that is reserved while it is unknown whether the other side has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unknown {
-    /// It is the caller's.
-    Taken,
-    /// It stays whose it was.
-    Left,
-}
-
 /// Whose request it is that somebody puts off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deferral {
@@ -181,11 +171,6 @@ pub(crate) fn size(request: &Request) -> usize {
         Request::Webhook(webhook) => webhook.body.len(),
     };
     own + ROW_BYTES
-}
-
-/// Returns a span in milliseconds.
-pub(crate) fn millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// How long after a row has lapsed it is published again, in milliseconds.

@@ -24,9 +24,9 @@ pub use templates::{TemplateProblem, Templates};
 
 use crate::config::OnUnknown;
 use crate::effects::{is_of, owner_of};
-use crate::event::{Envelope, MailRequested};
+use crate::event::{Envelope, MailRequested, time};
 use crate::handler::{Context, Error, Handler};
-use crate::ports::{Change, MailError, Mailer, RequestEnding, Reservation, StoreError};
+use crate::ports::{Change, IfUnknown, MailError, Mailer, RequestEnding, Reservation, StoreError};
 
 /// Why somebody gets a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,14 +129,12 @@ impl Case<'_> {
     /// Takes the right to send it; an error where it is not ours to send.
     async fn reserve(&self, context: &mut Context) -> Result<Taken, Error> {
         let now = (self.mail.now)();
-        let until = now.saturating_add(millis(context.deadline()));
+        let until = now.saturating_add(time::millis(context.deadline()));
         let (store, owner, lease) = (context.store(), self.owner(), context.deadline());
-        let reserved = if self.mail.on_unknown == OnUnknown::Park && !context.is_replay() {
-            // What it would not send it does not take: it stays written who may have sent it.
-            store.reserve_known(self.id, &owner, now, lease).await
-        } else {
-            store.reserve(self.id, &owner, now, lease).await
-        };
+        // What it would not send it does not take: it stays written who may have sent it.
+        let parks = self.mail.on_unknown == OnUnknown::Park && !context.is_replay();
+        let if_unknown = if parks { IfUnknown::Leave } else { IfUnknown::Take };
+        let reserved = store.reserve_with(self.id, &owner, now, lease, if_unknown).await;
         match reserved.map_err(store_error)? {
             Reservation::Ours { attempt } => Ok(Taken { attempt, until, is_known: true }),
             Reservation::Done => Err(Error::skip("the mail was sent before")),
@@ -194,7 +192,7 @@ impl Case<'_> {
 
     /// Puts it off, or gives it up where its time is over.
     async fn later(&self, context: &mut Context, now: i64, said: &str, attempt: u32) -> Result<Error, Error> {
-        let end = self.requested_at(now).saturating_add(millis(self.mail.budget));
+        let end = self.requested_at(now).saturating_add(time::millis(self.mail.budget));
         if now >= end {
             self.over(context, now, said).await?;
             let why = format!("given up after {attempt} attempts; the relay said last: {said}");
@@ -250,10 +248,6 @@ impl Case<'_> {
 
 /// The relay's name among the dependencies.
 pub(crate) const DEPENDENCY: &str = "smtp";
-
-fn millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
-}
 
 fn store_error(error: StoreError) -> Error {
     let message = error.to_string();

@@ -12,8 +12,8 @@ use crate::config::OnUnknown;
 use crate::event::{Envelope, EventId, MailRequested, RawBatchBuilder, RawHeader, RawParts};
 use crate::handler::{Context, Error, Handler};
 use crate::ports::{
-    Applied, Change, Claim, Endpoint, Endpoints, Ledger, Mail as Sent, MailError, MailFuture, MailReply,
-    Mailer, RequestEnding, Reservation, Store, StoreError, StoreFuture, StoreId, Unit,
+    Applied, Change, Claim, Endpoint, Endpoints, IfUnknown, Ledger, Mail as Sent, MailError, MailFuture,
+    MailReply, Mailer, RequestEnding, Reservation, Store, StoreError, StoreFuture, StoreId, Unit,
 };
 
 const NOW: i64 = 1_800_000_000_000;
@@ -57,12 +57,13 @@ struct InMemory {
 }
 
 impl Ledger for InMemory {
-    fn reserve<'a>(
+    fn reserve_with<'a>(
         &'a self,
         id: &'a str,
         _owner: &'a str,
         _now: i64,
         _lease: Duration,
+        _: IfUnknown,
     ) -> StoreFuture<'a, Reservation> {
         Box::pin(async move {
             if let Some(instead) = self.instead.lock().unwrap().take() {
@@ -74,16 +75,6 @@ impl Ledger for InMemory {
             row.reserved = true;
             Ok(Reservation::Ours { attempt: row.attempts })
         })
-    }
-
-    fn reserve_known<'a>(
-        &'a self,
-        id: &'a str,
-        owner: &'a str,
-        now: i64,
-        lease: Duration,
-    ) -> StoreFuture<'a, Reservation> {
-        self.reserve(id, owner, now, lease)
     }
 
     fn defer<'a>(

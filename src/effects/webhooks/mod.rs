@@ -65,19 +65,15 @@ impl Webhooks {
         let delivery = &envelope.event;
         let store = Arc::clone(context.store());
         let id = delivery.event_id.as_str();
-        let owner = owner_of(&self.owner, &envelope.record);
-        let until = (self.now)().saturating_add(millis(context.deadline()));
-        let attempt = self.reserve(&*store, id, &owner, context).await?;
+        let case = Case { store: &*store, id, owner: &owner_of(&self.owner, &envelope.record) };
+        let until = (self.now)().saturating_add(time::millis(context.deadline()));
+        let attempt = self.reserve(case, context).await?;
         let endpoint = store.endpoint(&delivery.endpoint).await.map_err(of_the_store)?;
         let Some(endpoint) = endpoint else {
-            let why = "the endpoint is gone";
-            self.over(&*store, id, &owner, why).await?;
-            return Err(self.withdrawn(id, why, context));
+            return Err(self.withdrawn(case, "the endpoint is gone", context).await?);
         };
         if endpoint.disabled.is_some() {
-            let why = "the endpoint is disabled";
-            self.over(&*store, id, &owner, why).await?;
-            return Err(self.withdrawn(id, why, context));
+            return Err(self.withdrawn(case, "the endpoint is disabled", context).await?);
         }
         if (self.now)() >= until {
             // This process was stopped meanwhile: somebody else may be at it.
@@ -87,13 +83,12 @@ impl Webhooks {
             Ok(request) => context.request(DEPENDENCY, self.web.send(request)).await,
             Err(bad) => {
                 let what = format!("endpoint {:?}: {bad}", endpoint.id);
-                self.over(&*store, id, &owner, &what).await?;
-                return Err(self.dead(id, &what, "bad_secret", context));
+                return Err(self.dead(case, &what, "bad_secret", context).await?);
             }
         };
         let (asked, text) = match self.judge(sent) {
             Verdict::Delivered(text) => {
-                context.change(closed(id, RequestEnding::Done, text, (self.now)()));
+                context.change(closed(id, RequestEnding::Done, &text, (self.now)()));
                 // It has the delivery, whatever the store says: the next success ends the count as well.
                 if endpoint.failing_since.is_some()
                     && let Err(error) = store.endpoint_answered(&endpoint.id).await
@@ -105,8 +100,7 @@ impl Webhooks {
             Verdict::Later(asked, text) => {
                 if let Some(why) = self.failed(&*store, &endpoint, &text).await? {
                     let what = format!("endpoint {:?}: {why}", endpoint.id);
-                    self.over(&*store, id, &owner, &what).await?;
-                    return Err(self.dead(id, &what, DISABLED, context));
+                    return Err(self.dead(case, &what, DISABLED, context).await?);
                 }
                 (asked, text)
             }
@@ -119,23 +113,17 @@ impl Webhooks {
                     self.failed(&*store, &endpoint, &text).await?;
                 }
                 let what = format!("endpoint {:?}: {text}", endpoint.id);
-                self.over(&*store, id, &owner, &what).await?;
-                return Err(self.dead(id, &what, detail, context));
+                return Err(self.dead(case, &what, detail, context).await?);
             }
         };
         let said = format!("endpoint {:?}: {text}", endpoint.id);
-        self.later(&*store, delivery, (&owner, attempt), asked, &said, context).await
+        self.later(case, delivery, attempt, asked, &said, context).await
     }
 
     /// Reserves the delivery and returns which attempt this is. Whether an endpoint has it may be unknown: then it is
     /// told again, by the same id.
-    async fn reserve(
-        &self,
-        store: &dyn Store,
-        id: &str,
-        owner: &str,
-        context: &mut Context,
-    ) -> Result<u32, Error> {
+    async fn reserve(&self, case: Case<'_>, context: &mut Context) -> Result<u32, Error> {
+        let Case { store, id, owner } = case;
         let now = (self.now)();
         match store.reserve(id, owner, now, context.deadline()).await.map_err(of_the_store)? {
             Reservation::Ours { attempt } | Reservation::Unknown { attempt, .. } => Ok(attempt),
@@ -143,7 +131,11 @@ impl Webhooks {
             Reservation::Held { until } => {
                 Err(Error::retry_after(between(now, until), "another member is at it"))
             }
-            Reservation::Withdrawn => Err(self.withdrawn(id, "it is no longer wanted", context)),
+            Reservation::Withdrawn => {
+                let why = "it is no longer wanted";
+                context.change(closed(id, RequestEnding::Withdrawn, why, now));
+                Err(Error::skip(why))
+            }
         }
     }
 
@@ -189,24 +181,23 @@ impl Webhooks {
         Ok(Some(format!("{why}; it is disabled")))
     }
 
-    /// Puts a delivery off after its owner's attempt of that number, durably; or gives it up where the next attempt would come too late.
+    /// Puts a delivery off after an attempt of that number, durably; or gives it up where the next attempt would come too late.
     async fn later(
         &self,
-        store: &dyn Store,
+        case: Case<'_>,
         delivery: &WebhookRequested,
-        (owner, attempt): (&str, u32),
+        attempt: u32,
         asked: Option<Duration>,
         said: &str,
         context: &mut Context,
     ) -> Result<(), Error> {
-        let id = delivery.event_id.as_str();
+        let Case { store, id, owner } = case;
         let now = (self.now)();
         let wait = back_off(id, attempt).max(asked.unwrap_or_default());
-        let at = now.saturating_add(millis(wait));
-        if at > delivery.requested_at.saturating_add(millis(self.budget)) {
+        let at = now.saturating_add(time::millis(wait));
+        if at > delivery.requested_at.saturating_add(time::millis(self.budget)) {
             let what = format!("{said} (attempt {attempt}; its time of {:?} is up)", self.budget);
-            self.over(store, id, owner, &what).await?;
-            context.change(closed(id, RequestEnding::Dead, what.clone(), now));
+            self.end(case, RequestEnding::Dead, &what, context).await?;
             return Err(Error::exhausted(what));
         }
         match store.defer(id, owner, now, at, said).await {
@@ -219,21 +210,44 @@ impl Webhooks {
         }
     }
 
-    /// Tells the ledger that the owner's attempt is over: a replay need not wait for the end of its lease.
-    async fn over(&self, store: &dyn Store, id: &str, owner: &str, said: &str) -> Result<(), Error> {
-        store.attempt_failed(id, owner, (self.now)(), said).await.map_err(of_the_store)
+    /// Makes a dead letter of it.
+    async fn dead(
+        &self,
+        case: Case<'_>,
+        what: &str,
+        detail: &'static str,
+        context: &mut Context,
+    ) -> Result<Error, Error> {
+        self.end(case, RequestEnding::Dead, what, context).await?;
+        Ok(Error::dead(what).detail(detail))
     }
 
-    /// Closes the request and makes a dead letter of it.
-    fn dead(&self, id: &str, what: &str, detail: &'static str, context: &mut Context) -> Error {
-        context.change(closed(id, RequestEnding::Dead, what.to_owned(), (self.now)()));
-        Error::dead(what).detail(detail)
+    async fn withdrawn(&self, case: Case<'_>, why: &str, context: &mut Context) -> Result<Error, Error> {
+        self.end(case, RequestEnding::Withdrawn, why, context).await?;
+        Ok(Error::skip(why))
     }
 
-    fn withdrawn(&self, id: &str, why: &str, context: &mut Context) -> Error {
-        context.change(closed(id, RequestEnding::Withdrawn, why.to_owned(), (self.now)()));
-        Error::skip(why)
+    /// Tells the ledger that the attempt is over, so that a replay need not wait for the end of its lease, and closes the request.
+    async fn end(
+        &self,
+        Case { store, id, owner }: Case<'_>,
+        ending: RequestEnding,
+        said: &str,
+        context: &mut Context,
+    ) -> Result<(), Error> {
+        let now = (self.now)();
+        store.attempt_failed(id, owner, now, said).await.map_err(of_the_store)?;
+        context.change(closed(id, ending, said, now));
+        Ok(())
     }
+}
+
+/// One delivery in one attempt.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    store: &'a dyn Store,
+    id: &'a str,
+    owner: &'a str,
 }
 
 impl Handler for Webhooks {
@@ -281,8 +295,8 @@ pub fn request(endpoint: &Endpoint, id: &str, now: i64, body: &str) -> Result<We
     })
 }
 
-fn closed(id: &str, ending: RequestEnding, reply: String, time: i64) -> Change {
-    Change::RequestClosed { id: id.to_owned(), ending, reply, time }
+fn closed(id: &str, ending: RequestEnding, reply: &str, time: i64) -> Change {
+    Change::RequestClosed { id: id.to_owned(), ending, reply: reply.to_owned(), time }
 }
 
 /// Says what is wrong where another attempt could never help. All else is the network's or the host's, and passes.
@@ -323,10 +337,6 @@ fn back_off(id: &str, attempt: u32) -> Duration {
 
 fn between(now: i64, until: i64) -> Duration {
     Duration::from_millis(u64::try_from(until.saturating_sub(now)).unwrap_or_default())
-}
-
-fn millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 const WAITS: [Duration; 4] =

@@ -8,8 +8,8 @@ use postroom_core::{Attempt, Offset, TopicPartition};
 
 use crate::adapters::store::SqliteStore;
 use crate::ports::{
-    Applied, Change, Claim, Endpoint, Endpoints, Guard, Ledger, Reservation, Store, StoreError, StoreFuture,
-    StoreId, Unit,
+    Applied, Change, Claim, Endpoint, Endpoints, Guard, IfUnknown, Ledger, Reservation, Store, StoreError,
+    StoreFuture, StoreId, Unit,
 };
 
 #[derive(Clone)]
@@ -108,24 +108,15 @@ impl Store for Flaky {
 }
 
 impl Ledger for Flaky {
-    fn reserve<'a>(
+    fn reserve_with<'a>(
         &'a self,
         id: &'a str,
         owner: &'a str,
         now: i64,
         lease: Duration,
+        if_unknown: IfUnknown,
     ) -> StoreFuture<'a, Reservation> {
-        self.inner.reserve(id, owner, now, lease)
-    }
-
-    fn reserve_known<'a>(
-        &'a self,
-        id: &'a str,
-        owner: &'a str,
-        now: i64,
-        lease: Duration,
-    ) -> StoreFuture<'a, Reservation> {
-        self.inner.reserve_known(id, owner, now, lease)
+        self.inner.reserve_with(id, owner, now, lease, if_unknown)
     }
 
     fn defer<'a>(

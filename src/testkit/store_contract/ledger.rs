@@ -2,7 +2,7 @@
 
 use super::outbox::{MINUTE, close, comments, id_of, now, take, thread};
 use super::{Bench, claim};
-use crate::ports::{Ledger, Outbox, RequestEnding, Reservation, Store, StoreError};
+use crate::ports::{IfUnknown, Ledger, Outbox, RequestEnding, Reservation, Store, StoreError};
 
 /// Runs all claims of the ledger.
 ///
@@ -77,12 +77,12 @@ where
     let once_more = store.reserve(id, "them", now, MINUTE).await;
     // Who calls it dead need not know of that attempt.
     close(&store, "unknown", id, RequestEnding::Dead, now).await;
-    let left = store.reserve_known(id, "us", now + 60_000, MINUTE).await;
+    let left = store.reserve_with(id, "us", now + 60_000, MINUTE, IfUnknown::Leave).await;
     close(&store, "unknown", id, RequestEnding::Unknown, now).await;
     let still = store.reserve(id, "us", now, MINUTE).await;
-    let held = store.reserve_known(id, "you", now, MINUTE).await;
+    let held = store.reserve_with(id, "you", now, MINUTE, IfUnknown::Leave).await;
     store.attempt_failed(id, "us", now, "550 no").await.expect("it is over");
-    let known = store.reserve_known(id, "us", now, MINUTE).await;
+    let known = store.reserve_with(id, "us", now, MINUTE, IfUnknown::Leave).await;
 
     assert_eq!((comments(&first), comments(&second)), (vec!["unknown-1"], vec!["unknown-2"]));
     assert_eq!((again, once_more), (Ok(unknown_by(2, "me")), Ok(unknown_by(3, "you"))));
@@ -103,7 +103,7 @@ where
     let (store, now) = (bench.open().await, now());
     let late = now + 60_000;
     let first = reserved(&store, "former-parked", now).await;
-    let parked = store.reserve_known(&first, "you", late, MINUTE).await;
+    let parked = store.reserve_with(&first, "you", late, MINUTE, IfUnknown::Leave).await;
     close(&store, "former-parked", &first, RequestEnding::Unknown, late).await;
     let refused = store.defer(&first, "me", late, late, "451 later").await;
     store.attempt_failed(&first, "me", late, "451 later").await.expect("it is over");

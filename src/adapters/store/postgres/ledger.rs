@@ -9,36 +9,21 @@ use deadpool_postgres::Transaction;
 use super::error::Trouble;
 use super::queue::{self, Reopen, execute};
 use super::{PostgresStore, in_transaction, outbox};
-use crate::adapters::store::requests::{
-    Deferral, PARKED, Unknown, capped, millis, parked, unknown_to_outbox,
-};
-use crate::ports::{Ledger, RequestEnding, Reservation, StoreFuture};
+use crate::adapters::store::requests::{Deferral, PARKED, capped, parked, unknown_to_outbox};
+use crate::event::time;
+use crate::ports::{IfUnknown, Ledger, RequestEnding, Reservation, StoreFuture};
 
 impl Ledger for PostgresStore {
-    fn reserve<'a>(
+    fn reserve_with<'a>(
         &'a self,
         id: &'a str,
         owner: &'a str,
         now: i64,
         lease: Duration,
+        if_unknown: IfUnknown,
     ) -> StoreFuture<'a, Reservation> {
-        let until = now.saturating_add(millis(lease));
-        Box::pin(
-            async move { in_transaction!(self, tx => reserve(&tx, id, owner, now, until, Unknown::Taken)) },
-        )
-    }
-
-    fn reserve_known<'a>(
-        &'a self,
-        id: &'a str,
-        owner: &'a str,
-        now: i64,
-        lease: Duration,
-    ) -> StoreFuture<'a, Reservation> {
-        let until = now.saturating_add(millis(lease));
-        Box::pin(
-            async move { in_transaction!(self, tx => reserve(&tx, id, owner, now, until, Unknown::Left)) },
-        )
+        let until = now.saturating_add(time::millis(lease));
+        Box::pin(async move { in_transaction!(self, tx => reserve(&tx, id, owner, now, until, if_unknown)) })
     }
 
     fn defer<'a>(
@@ -85,7 +70,7 @@ async fn reserve(
     owner: &str,
     now: i64,
     until: i64,
-    unknown: Unknown,
+    if_unknown: IfUnknown,
 ) -> Result<Reservation, Trouble> {
     let mut entry = entry(tx, id).await?;
     if entry.as_ref().is_some_and(|entry| entry.done) {
@@ -114,7 +99,7 @@ async fn reserve(
         Some((other, until)) if other != owner && *until > now => {
             return Ok(Reservation::Held { until: *until });
         }
-        Some((by, _)) if unknown == Unknown::Left => {
+        Some((by, _)) if if_unknown == IfUnknown::Leave => {
             return Ok(Reservation::Unknown { attempt: number(attempts), by: by.clone() });
         }
         Some(_) | None => {}

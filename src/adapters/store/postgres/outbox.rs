@@ -14,19 +14,19 @@ use super::pipe::Pipe;
 use super::queue::{self, clock, execute, withdrawn};
 use super::{PostgresStore, in_snapshot, in_transaction, ledger};
 use crate::adapters::store::requests::{
-    LOOK, LOST_AFTER, MAIL, MOST_BYTES, MOST_OUT, ROW_BYTES, WEBHOOK, ending_code, millis, withdrawal,
+    LOOK, LOST_AFTER, MAIL, MOST_BYTES, MOST_OUT, ROW_BYTES, WEBHOOK, ending_code, withdrawal,
 };
-use crate::event::{MailRequested, WebhookRequested};
+use crate::event::{MailRequested, WebhookRequested, time};
 use crate::ports::{DueRow, Outbox, OutboxBacklog, Request, RequestEnding, StoreFuture};
 
 impl Outbox for PostgresStore {
     fn take_due(&self, now: i64, limit: u32, lease: Duration) -> StoreFuture<'_, Vec<DueRow>> {
-        let until = now.saturating_add(millis(lease));
+        let until = now.saturating_add(time::millis(lease));
         Box::pin(async move { in_transaction!(self, tx => take(&tx, now, limit, until)) })
     }
 
     fn published(&self, rows: Vec<i64>, now: i64, patience: Duration) -> StoreFuture<'_, ()> {
-        let until = now.saturating_add(millis(patience));
+        let until = now.saturating_add(time::millis(patience));
         Box::pin(async move { in_transaction!(self, tx => published(&tx, &rows, until)) })
     }
 
@@ -239,7 +239,7 @@ async fn backlog(tx: &Transaction<'_>, now: i64) -> Result<OutboxBacklog, Troubl
     })
 }
 
-/// Closes a request, with its attempt and whoever held it; only of what is unknown it stays written who left it so.
+/// Closes a request. What is done nobody holds any more; else it is whose attempt it was who says that it is over.
 pub(super) async fn close(
     tx: &Transaction<'_>,
     id: &str,

@@ -7,34 +7,22 @@ use rusqlite::{Connection, OptionalExtension, Params, params};
 use super::SqliteStore;
 use super::error::ours;
 use super::{outbox, queue};
-use crate::adapters::store::requests::{
-    Deferral, PARKED, Unknown, capped, millis, parked, unknown_to_outbox,
-};
-use crate::ports::{Ledger, RequestEnding, Reservation, StoreError, StoreFuture};
+use crate::adapters::store::requests::{Deferral, PARKED, capped, parked, unknown_to_outbox};
+use crate::event::time;
+use crate::ports::{IfUnknown, Ledger, RequestEnding, Reservation, StoreError, StoreFuture};
 
 impl Ledger for SqliteStore {
-    fn reserve<'a>(
+    fn reserve_with<'a>(
         &'a self,
         id: &'a str,
         owner: &'a str,
         now: i64,
         lease: Duration,
+        if_unknown: IfUnknown,
     ) -> StoreFuture<'a, Reservation> {
         let (id, owner) = (id.to_owned(), owner.to_owned());
-        let until = now.saturating_add(millis(lease));
-        Box::pin(self.write(move |connection| reserve(connection, &id, &owner, now, until, Unknown::Taken)))
-    }
-
-    fn reserve_known<'a>(
-        &'a self,
-        id: &'a str,
-        owner: &'a str,
-        now: i64,
-        lease: Duration,
-    ) -> StoreFuture<'a, Reservation> {
-        let (id, owner) = (id.to_owned(), owner.to_owned());
-        let until = now.saturating_add(millis(lease));
-        Box::pin(self.write(move |connection| reserve(connection, &id, &owner, now, until, Unknown::Left)))
+        let until = now.saturating_add(time::millis(lease));
+        Box::pin(self.write(move |connection| reserve(connection, &id, &owner, now, until, if_unknown)))
     }
 
     fn defer<'a>(
@@ -103,7 +91,7 @@ fn reserve(
     owner: &str,
     now: i64,
     until: i64,
-    unknown: Unknown,
+    if_unknown: IfUnknown,
 ) -> Result<Reservation, StoreError> {
     let entry = entry(connection, id)?;
     let attempts = entry.as_ref().map_or(0, |entry| entry.attempts);
@@ -124,7 +112,7 @@ fn reserve(
         Some((other, until)) if other != owner && *until > now => {
             return Ok(Reservation::Held { until: *until });
         }
-        Some((by, _)) if unknown == Unknown::Left => {
+        Some((by, _)) if if_unknown == IfUnknown::Leave => {
             return Ok(Reservation::Unknown { attempt: attempts, by: by.clone() });
         }
         Some(_) | None => {}

@@ -11,19 +11,21 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use super::error::ours;
 use super::queue;
 use super::{SqliteStore, ledger};
-use crate::adapters::store::requests::{self, LOOK, LOST_AFTER, MOST_BYTES, MOST_OUT, State, millis, size};
-use crate::event::{MailRequested, WebhookRequested};
+use crate::adapters::store::requests::{self, LOOK, LOST_AFTER, MOST_BYTES, MOST_OUT, State, size};
+use crate::event::{MailRequested, WebhookRequested, time};
 use crate::ports::{DueRow, Outbox, OutboxBacklog, Request, RequestEnding, StoreError, StoreFuture};
 
 impl Outbox for SqliteStore {
     fn take_due(&self, now: i64, limit: u32, lease: Duration) -> StoreFuture<'_, Vec<DueRow>> {
         Box::pin(
-            self.write(move |connection| take(connection, now, limit, now.saturating_add(millis(lease)))),
+            self.write(move |connection| {
+                take(connection, now, limit, now.saturating_add(time::millis(lease)))
+            }),
         )
     }
 
     fn published(&self, rows: Vec<i64>, now: i64, patience: Duration) -> StoreFuture<'_, ()> {
-        let until = now.saturating_add(millis(patience));
+        let until = now.saturating_add(time::millis(patience));
         Box::pin(self.write(move |connection| {
             // One that was closed or deferred before we came here is no longer taken.
             let sql = "UPDATE requests SET state = 3, due = ?2 WHERE id = ?1 AND state = 2";
